@@ -1,0 +1,42 @@
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run build test coverage send up down logs clean
+
+SECRET_FILE := .development-secret
+TOOLS := node_modules/.package-lock.json
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build $(SECRET_FILE) ## Build and serve on http://127.0.0.1:8000, database ./app.db
+	@scripts/run
+
+build: $(TOOLS) ## Compile src/ to dist/
+	@npm run --silent build
+
+test: $(TOOLS) ## Type-check, build and run every test
+	@npm test --silent
+
+coverage: $(TOOLS) ## Run every test and show the line coverage of src/
+	@npm run --silent coverage
+
+send: $(TOOLS) $(SECRET_FILE) ## Sign and send a message to a running server; options: make send ARGS="--help"
+	@WEBHOOK_SECRET="$${WEBHOOK_SECRET:-$$(cat $(SECRET_FILE))}" scripts/node scripts/send.ts $(ARGS)
+
+up: ## Build the image and start the container (needs WEBHOOK_SECRET)
+	docker compose up --build --detach
+
+down: ## Stop the container; the volume stays
+	docker compose down
+
+logs: ## Follow the container's log
+	docker compose logs --follow
+
+clean: ## Remove what was built and installed; databases and the secret stay
+	rm -rf dist coverage node_modules scripts/runtime/node_modules
+
+$(TOOLS): package-lock.json
+	@npm ci --no-audit --no-fund --loglevel=error
+
+$(SECRET_FILE):
+	@umask 077 && scripts/node -p 'crypto.randomBytes(32).toString("hex")' > $@

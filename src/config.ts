@@ -1,0 +1,97 @@
+import { createSecretKey, type KeyObject } from 'node:crypto';
+import { LOG_LEVELS, type LogLevel } from './observe/log.ts';
+
+/** What the service is told from outside; read once at start, never changed after. */
+export interface Config {
+  /** HMAC key of the webhook, or null where none is set: then nothing is accepted. */
+  readonly secret: KeyObject | null;
+  readonly databasePath: string;
+  readonly logLevel: LogLevel;
+  readonly metricsEnabled: boolean;
+  readonly host: string;
+  /** 0 lets the system pick a free port. */
+  readonly port: number;
+  /** Largest accepted webhook body in bytes. */
+  readonly maxBodyBytes: number;
+  /** Longest time from SIGTERM to the end of the process, in milliseconds. */
+  readonly shutdownTimeoutMs: number;
+}
+
+export type ConfigReading =
+  | { readonly valid: true; readonly config: Config }
+  | { readonly valid: false; readonly problems: readonly string[] };
+
+export const LARGEST_MAX_BODY_BYTES = 64 * 1024 * 1024;
+const LARGEST_SHUTDOWN_TIMEOUT_MS = 10 * 60 * 1000;
+
+const SWITCH_WORDS = new Map([
+  ['true', true], ['1', true], ['yes', true], ['on', true],
+  ['false', false], ['0', false], ['no', false], ['off', false],
+]);
+
+/**
+ * Reads the environment (CONTRACT section 8). Reports every problem at once and repeats no value, as a
+ * mistyped one may be a secret. A variable that is set but empty is a problem, except WEBHOOK_SECRET: there it is none.
+ */
+export function readConfig(environment: NodeJS.ProcessEnv): ConfigReading {
+  const problems: string[] = [];
+
+  function read<Value>(name: string, fallback: Value, rule: string, parse: (text: string) => Value | undefined): Value {
+    const text = environment[name];
+    if (text === undefined) return fallback;
+    const value = text === '' ? undefined : parse(text);
+    if (value === undefined) problems.push(`${name} ${text === '' ? 'is set but empty: it' : ''} must be ${rule}`.replace('  ', ' '));
+    return value ?? fallback;
+  }
+  const wholeNumber = (name: string, fallback: number, least: number, most: number) =>
+    read(name, fallback, `a whole number from ${least} to ${most}`, (text) => {
+      const number = /^[0-9]{1,15}$/.test(text) ? Number(text) : NaN;
+      return number >= least && number <= most ? number : undefined;
+    });
+
+  const secret = environment['WEBHOOK_SECRET'] ?? '';
+  const config: Config = Object.freeze({
+    secret: secret === '' ? null : createSecretKey(secret, 'utf8'),
+    databasePath: read('DATABASE_URL', '/data/app.db', DATABASE_URL_RULE, parseDatabaseUrl),
+    logLevel: read('LOG_LEVEL', 'INFO', `one of ${LOG_LEVELS.join(', ')}`, (text) =>
+      LOG_LEVELS.find((level) => level === text.toUpperCase())),
+    metricsEnabled: read('ENABLE_METRICS', true, 'true or false', (text) => SWITCH_WORDS.get(text.toLowerCase())),
+    host: read('HOST', '0.0.0.0', 'an address or host name to listen on', (text) => (/\s/.test(text) ? undefined : text)),
+    port: wholeNumber('PORT', 8000, 0, 65535),
+    maxBodyBytes: wholeNumber('MAX_BODY_BYTES', 65536, 1, LARGEST_MAX_BODY_BYTES),
+    shutdownTimeoutMs: wholeNumber('SHUTDOWN_TIMEOUT_MS', 8000, 1, LARGEST_SHUTDOWN_TIMEOUT_MS),
+  });
+  return problems.length === 0 ? { valid: true, config } : { valid: false, problems };
+}
+
+const DATABASE_URL_RULE =
+  "the path of a database file, alone or after 'file:' or 'sqlite:///', without parameters and not in memory";
+
+/**
+ * The path in a DATABASE_URL, or undefined where it is none. `sqlite:///x` is relative and `sqlite:////x` absolute, as
+ * SQLAlchemy has it; `file:` follows https://sqlite.org/uri.html. Parameters are refused, because some
+ * (`vfs=unix-none`, `mode=memory`, `nolock`) turn durability off without a word.
+ */
+function parseDatabaseUrl(url: string): string | undefined {
+  const path = databasePathIn(url);
+  const usable = path !== undefined && path !== '' && !path.includes(':memory:') && !/[?#\0]/.test(path) && !path.endsWith('/');
+  return usable ? path : undefined;
+}
+
+function databasePathIn(url: string): string | undefined {
+  if (url.startsWith('sqlite:///')) return url.slice('sqlite:///'.length);
+  if (url.startsWith('file:')) return filePathIn(url.slice('file:'.length));
+  return /^[a-z][a-z0-9+.-]*:/i.test(url) ? undefined : url;
+}
+
+function filePathIn(rest: string): string | undefined {
+  const path = rest.replace(/^\/\/(?:localhost)?(?=\/)/, '');
+  if (path.startsWith('//')) return undefined;
+  // Decoded only after the check for '?', so that an escaped one cannot smuggle a parameter in.
+  if (path.includes('?') || path.includes('#')) return undefined;
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,41 @@
+/** The failures that cross layers. Each is mapped to the outside in one place: to HTTP in `http/reply.ts`, to an exit status in `server.ts`. */
+
+/** Why the storage could not do what was asked, in words that may be shown in the log and in readiness. */
+export type UnavailableReason =
+  | 'the queue is full'
+  | 'too many reads are waiting'
+  | 'a read took too long'
+  | 'a reader failed'
+  | 'the disk is full'
+  | 'a write failed'
+  | 'the database is read-only'
+  | 'the database is locked by another process'
+  | 'the database is damaged'
+  | 'the database file was removed or replaced'
+  | 'the database failed'
+  | 'a sync to disk failed'
+  | 'the writer thread died'
+  | 'the storage does not answer'
+  | 'the storage is closed';
+
+/** The storage could not do it now; nothing was stored by the failed call, and the same call may work later. */
+export class StorageUnavailable extends Error {
+  override readonly name = 'StorageUnavailable';
+  readonly reason: UnavailableReason;
+
+  constructor(reason: UnavailableReason) {
+    super(reason);
+    this.reason = reason;
+  }
+}
+
+/** Something that an operator must mend before the service can start: exit status 1. Each problem says what to change. */
+export class StartRefused extends Error {
+  override readonly name = 'StartRefused';
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(problems.join('; '));
+    this.problems = problems;
+  }
+}

@@ -1,0 +1,75 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type BodyAbort, type BodyReader, type BodyReading, declaredLength, discardBody, readBody } from './body.ts';
+import type { Reply } from './reply.ts';
+import { replyHeaders } from './wire.ts';
+
+/** One request and its answer, as a handler sees it. */
+export interface Exchange {
+  /** Made here, never taken from the caller. */
+  readonly requestId: string;
+  readonly request: IncomingMessage;
+  /** The query string as it came, without `?`. */
+  readonly query: string;
+  /** The raw body, of at most `maxBytes` bytes. Never rejects. */
+  readBody(maxBytes: number): Promise<BodyReading>;
+}
+
+/** The same, as the listener sees it. */
+export interface OpenExchange extends Omit<Exchange, 'query'> {
+  readonly response: ServerResponse;
+  /** Milliseconds on the monotonic clock. */
+  readonly startedAt: number;
+  /** Whether a handler waits for the body. */
+  isReading(): boolean;
+  /** Ends a body that is being read; without effect where none is. */
+  abortBody(why: BodyAbort): void;
+  /** Writes the answer; with `close`, the connection ends after it. */
+  send(reply: Reply, close: boolean): void;
+}
+
+/** Longest unread body that is worth skipping to keep its connection. */
+const SKIPPABLE_BODY_BYTES = 64 * 1024;
+
+export function createExchange(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): OpenExchange {
+  const requestId = randomUUID();
+  let body: BodyReader | undefined;
+  let reading = false;
+
+  function endsConnection(): boolean {
+    if (request.complete) return false;
+    // Whether a body follows that was never asked for is not known; the two sides could part over where it ends.
+    if (expectsContinue && body === undefined) return true;
+    return (declaredLength(request) ?? Infinity) > SKIPPABLE_BODY_BYTES;
+  }
+
+  return {
+    requestId,
+    request,
+    response,
+    startedAt: performance.now(),
+    isReading: () => reading,
+    abortBody: (why) => body?.abort(why),
+    async readBody(maxBytes) {
+      body = readBody(request, maxBytes);
+      const refusedUnread = (declaredLength(request) ?? 0) > maxBytes;
+      if (expectsContinue && !refusedUnread) response.writeContinue();
+      reading = true;
+      const result = await body.reading;
+      reading = false;
+      return result;
+    },
+    send(reply, close) {
+      const closing = close || endsConnection();
+      response.writeHead(reply.status, replyHeaders(reply, requestId, closing));
+      const content = request.method === 'HEAD' ? '' : reply.body;
+      if (!closing || request.complete) {
+        response.end(content);
+        return;
+      }
+      response.flushHeaders();
+      if (content !== '') response.write(content);
+      void discardBody(request).then(() => response.end());
+    },
+  };
+}

@@ -1,0 +1,78 @@
+import { write } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+
+/**
+ * Writes lines to a file descriptor without ever blocking the caller: one asynchronous write at a time, the lines that
+ * come meanwhile gathered for the next. (`process.stdout` blocks the whole process on a pipe that nobody reads.)
+ */
+export interface LineWriter {
+  /** Queues one line, the newline added here. Past the bound, or after the descriptor failed, the line is counted as dropped. */
+  write(line: string): void;
+  /** How many lines were dropped so far. */
+  dropped(): number;
+  /** Resolves when all queued lines are written, or after `timeoutMs` milliseconds, whichever is first. */
+  flush(timeoutMs: number): Promise<void>;
+}
+
+/** Most text held for a slow reader of the log, in UTF-16 units: some 30,000 lines. */
+const MAX_QUEUED_UNITS = 8 * 1024 * 1024;
+const RETRY_MS = 10;
+
+export function createLineWriter(fd: number): LineWriter {
+  let queued: string[] = [];
+  let queuedUnits = 0;
+  let inFlight = 0;
+  let droppedLines = 0;
+  let failed = false;
+  let whenIdle: (() => void)[] = [];
+
+  function writeQueued(): void {
+    const chunk = Buffer.from(queued.join(''));
+    inFlight = queued.length;
+    queued = [];
+    queuedUnits = 0;
+    writeFrom(chunk, 0);
+  }
+
+  function writeFrom(chunk: Buffer, offset: number): void {
+    write(fd, chunk, offset, chunk.length - offset, null, (error, written) => {
+      // A pipe set to non-blocking by its other user is full: the rest is tried again a little later.
+      if (error?.code === 'EAGAIN') setTimeout(writeFrom, RETRY_MS, chunk, offset);
+      else if (error !== null) fail();
+      else if (offset + written < chunk.length) writeFrom(chunk, offset + written);
+      else settle();
+    });
+  }
+
+  function fail(): void {
+    failed = true;
+    droppedLines += inFlight + queued.length;
+    queued = [];
+    settle();
+  }
+
+  function settle(): void {
+    inFlight = 0;
+    if (queued.length > 0) return writeQueued();
+    for (const resolve of whenIdle) resolve();
+    whenIdle = [];
+  }
+
+  return {
+    write(line) {
+      if (failed || queuedUnits + line.length > MAX_QUEUED_UNITS) {
+        droppedLines += 1;
+        return;
+      }
+      queued.push(`${line}\n`);
+      queuedUnits += line.length + 1;
+      if (inFlight === 0) writeQueued();
+    },
+    dropped: () => droppedLines,
+    async flush(timeoutMs) {
+      if (inFlight === 0) return;
+      const idle = new Promise<void>((resolve) => whenIdle.push(resolve));
+      await Promise.race([idle, delay(timeoutMs, undefined, { ref: false })]);
+    },
+  };
+}

@@ -1,0 +1,28 @@
+import type { LineWriter } from './line-writer.ts';
+
+export const LOG_LEVELS = ['DEBUG', 'INFO', 'WARNING', 'ERROR'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** What a line may carry. Callers pass identifiers, counts and codes only: never a secret, signature, text or phone number. */
+export type LogFields = Readonly<Record<string, unknown>>;
+
+/** Writes one JSON object a line: `ts` (UTC), `level`, `event`, then the fields. Lines below the level are not made. */
+export type Log = (level: LogLevel, event: string, fields?: LogFields) => void;
+
+export function createLog(lines: LineWriter, lowest: LogLevel, now: () => Date = () => new Date()): Log {
+  const threshold = LOG_LEVELS.indexOf(lowest);
+  return (level, event, fields) => {
+    if (LOG_LEVELS.indexOf(level) < threshold) return;
+    lines.write(JSON.stringify({ ts: now().toISOString(), level, event, ...fields }));
+  };
+}
+
+/**
+ * What may be said of an unexpected error: its name, code and where it was thrown. Not its message, which can hold a
+ * piece of the input (JSON.parse quotes it).
+ */
+export function describeError(error: unknown): LogFields {
+  if (!(error instanceof Error)) return { error: typeof error };
+  const frames = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line)).map((line) => line.trim());
+  return { error: error.name, code: 'code' in error ? String(error.code) : null, stack: frames.slice(0, 10) };
+}

@@ -1,0 +1,106 @@
+import { createRegistry, type Registry } from './prometheus.ts';
+
+/** Every metric of the service itself is named here, once. The process's own are in `process-metrics.ts`. */
+
+/** How a webhook request ended (CONTRACT section 1). */
+export const WEBHOOK_RESULTS = [
+  'ok', 'unavailable', 'unsupported_encoding', 'payload_too_large', 'aborted', 'invalid_signature', 'invalid_payload',
+] as const;
+export type WebhookResult = (typeof WEBHOOK_RESULTS)[number];
+
+export const SIGNATURE_FAULTS = ['missing', 'malformed', 'mismatch'] as const;
+export type SignatureFault = (typeof SIGNATURE_FAULTS)[number];
+
+/** Methods that have a series of their own; any other is counted as `other`. */
+const COUNTED_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
+
+const LATENCY_BOUNDS_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const BATCH_SIZE_BOUNDS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+
+/** What happened, told by the part where it happened. */
+export interface Metrics {
+  readonly registry: Registry;
+  requestAnswered(method: string | null, route: string, status: number, seconds: number): void;
+  connectionRefused(): void;
+  webhookEnded(result: WebhookResult): void;
+  signatureRefused(fault: SignatureFault): void;
+  messageStored(): void;
+  messageRepeated(conflicting: boolean): void;
+  batchCommitted(messages: number, seconds: number): void;
+}
+
+export function createMetrics(): Metrics {
+  const registry = createRegistry();
+  const requests = registry.counters('http_requests_total', 'HTTP requests answered.', ['method', 'route', 'status']);
+  const latency = registry.histograms('http_request_duration_seconds',
+    'Time from the head of a request to its answer.', ['route'], LATENCY_BOUNDS_SECONDS);
+  const refused = registry.counter('http_connections_refused_total', 'Connections closed at once because too many were open.');
+  const webhooks = registry.counters('webhook_requests_total', 'Webhook requests by how they ended.', ['result']);
+  for (const result of WEBHOOK_RESULTS) webhooks.with(result);
+  const signatures = registry.counters('webhook_signature_failures_total', 'Refused signatures by reason.', ['reason']);
+  for (const fault of SIGNATURE_FAULTS) signatures.with(fault);
+  const stored = registry.counter('messages_stored_total', 'Messages stored since start.');
+  const repeated = registry.counter('webhook_duplicates_total', 'Repeats of a stored message_id, conflicting ones included.');
+  const conflicting = registry.counter('webhook_conflicting_duplicates_total',
+    'Repeats of a stored message_id whose content differs from the stored message.');
+  const batchSize = registry.histogram('storage_batch_messages', 'Messages in a committed batch.', BATCH_SIZE_BOUNDS);
+  const commitTime = registry.histogram('storage_commit_duration_seconds',
+    'Time from handing a batch to the writer to its commit on disk.', LATENCY_BOUNDS_SECONDS);
+
+  return {
+    registry,
+    requestAnswered(method, route, status, seconds) {
+      requests.with(method !== null && COUNTED_METHODS.has(method) ? method : 'other', route, String(status)).increment();
+      latency.with(route).observe(seconds);
+    },
+    connectionRefused: () => refused.increment(),
+    webhookEnded: (result) => webhooks.with(result).increment(),
+    signatureRefused: (fault) => signatures.with(fault).increment(),
+    messageStored: () => stored.increment(),
+    messageRepeated(differs) {
+      repeated.increment();
+      if (differs) conflicting.increment();
+    },
+    batchCommitted(messages, seconds) {
+      batchSize.observe(messages);
+      commitTime.observe(seconds);
+    },
+  };
+}
+
+/** Where the state that is shown at a scrape is read. Undefined: not known, and the metric is not shown. */
+export interface StateSources {
+  readonly version: string;
+  readonly sqliteVersion: string;
+  queueDepth(): number;
+  readsWaiting(): number;
+  ready(): boolean;
+  openConnections(): number;
+  droppedLogLines(): number;
+  /** Milliseconds since 1970. */
+  lastStoredAt(): number | undefined;
+  databaseBytes(): number | undefined;
+  walBytes(): number | undefined;
+  freeDiskBytes(): number | undefined;
+}
+
+/** Adds the metrics that are read from the service's state whenever Prometheus asks. */
+export function exposeState(registry: Registry, sources: StateSources): void {
+  registry.gauge('webhook_inbox_build_info', 'Versions of the service and of what it runs on; always 1.', () => 1, {
+    version: sources.version,
+    node_version: process.versions.node,
+    sqlite_version: sources.sqliteVersion,
+  });
+  registry.gauge('webhook_inbox_ready', '1 where /health/ready answers 200, else 0.', () => (sources.ready() ? 1 : 0));
+  registry.gauge('http_connections_open', 'Open connections.', sources.openConnections);
+  registry.gauge('storage_queue_depth', 'Messages accepted for storing and not yet answered.', sources.queueDepth);
+  registry.gauge('storage_reads_waiting', 'Reads that wait for a reader thread.', sources.readsWaiting);
+  registry.gauge('message_last_stored_timestamp_seconds', 'When the last message was stored.', () => {
+    const at = sources.lastStoredAt();
+    return at === undefined ? undefined : at / 1000;
+  });
+  registry.gauge('database_size_bytes', 'Size of the database file.', sources.databaseBytes);
+  registry.gauge('database_wal_size_bytes', 'Size of the write-ahead log.', sources.walBytes);
+  registry.gauge('database_disk_free_bytes', 'Free space on the disk that holds the database.', sources.freeDiskBytes);
+  registry.counterOf('log_lines_dropped_total', 'Log lines lost because stdout was closed or too slow.', sources.droppedLogLines);
+}

@@ -1,0 +1,14 @@
+import { notReady, OK } from '../http/reply.ts';
+import type { Handler } from '../http/router.ts';
+import type { Readiness } from './readiness.ts';
+
+/** GET /health/live: the process runs. */
+export const showLive: Handler = () => OK;
+
+/** GET /health/ready: the process can take messages, or why it can't. */
+export function createShowReady(readiness: Readiness): Handler {
+  return () => {
+    const reasons = readiness.reasons();
+    return reasons.length === 0 ? OK : notReady(reasons);
+  };
+}

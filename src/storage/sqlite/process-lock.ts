@@ -1,0 +1,28 @@
+import { DatabaseSync } from 'node:sqlite';
+import { StartRefused } from '../../errors.ts';
+import { reasonOf } from './failures.ts';
+
+/** Held for the life of the process; the system lets go of it when the process ends, however it ends. */
+export interface ProcessLock {
+  release(): void;
+}
+
+/**
+ * Keeps a second server off the same database. SQLite itself would let both write; but after a failed sync of one, the
+ * other could acknowledge what was never made durable. Node has no file lock, so this borrows SQLite's: an exclusive
+ * transaction on an empty file beside the database. Throws StartRefused where another process holds it.
+ */
+export function lockForThisProcess(databasePath: string): ProcessLock {
+  const path = `${databasePath}-lock`;
+  try {
+    const lock = new DatabaseSync(path, { timeout: 0 });
+    // Without a journal the lock leaves one empty file behind and no second one.
+    lock.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
+    return { release: () => lock.close() };
+  } catch (error) {
+    const problem = reasonOf(error) === 'the database is locked by another process'
+      ? `${databasePath} is already served by another process; stop that one first`
+      : `${path} cannot be written; make its folder writable for this user`;
+    throw new StartRefused([`DATABASE_URL: ${problem}`]);
+  }
+}

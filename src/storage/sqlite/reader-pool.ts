@@ -1,0 +1,116 @@
+import type { Worker } from 'node:worker_threads';
+import { StorageUnavailable } from '../../errors.ts';
+import type { ReaderReply, ReaderRequest } from './protocol.ts';
+import { startThread } from './thread.ts';
+
+/** Reads run on threads of their own, so that no query can delay an acknowledgement. */
+export interface ReaderPool {
+  /** Rejects with StorageUnavailable at once where too many reads wait, or when the read took too long or failed. */
+  ask(request: ReaderRequest): Promise<Exclude<ReaderReply, { kind: 'failed' }>>;
+  /** Reads that no thread has taken up yet. */
+  waiting(): number;
+  close(): Promise<void>;
+}
+
+const READER_THREADS = 2;
+/** Reads that may wait for a thread; one more is answered 503. */
+const MAX_WAITING_READS = 64;
+/** From the question to the answer, waiting included. */
+const READ_TIMEOUT_MS = 5000;
+const FIRST_RESTART_MS = 100;
+const LONGEST_RESTART_MS = 10_000;
+
+interface Job {
+  readonly request: ReaderRequest;
+  readonly settle: (reply: ReaderReply) => void;
+}
+
+export function startReaders(path: string): ReaderPool {
+  const jobs: Job[] = [];
+  const readers = Array.from({ length: READER_THREADS }, () => startReader(path, () => jobs.shift()));
+
+  return {
+    ask(request) {
+      if (jobs.length >= MAX_WAITING_READS) return Promise.reject(new StorageUnavailable('too many reads are waiting'));
+      return new Promise((resolve, reject) => {
+        const job: Job = {
+          request,
+          settle(reply) {
+            clearTimeout(timer);
+            if (reply.kind === 'failed') reject(new StorageUnavailable(reply.reason));
+            else resolve(reply);
+          },
+        };
+        const timer = setTimeout(() => {
+          const position = jobs.indexOf(job);
+          if (position !== -1) jobs.splice(position, 1);
+          job.settle({ kind: 'failed', reason: 'a read took too long' });
+        }, READ_TIMEOUT_MS);
+        jobs.push(job);
+        readers.find((reader) => reader.isIdle())?.takeNext();
+      });
+    },
+    waiting: () => jobs.length,
+    async close() {
+      for (const job of jobs.splice(0)) job.settle({ kind: 'failed', reason: 'the storage is closed' });
+      await Promise.all(readers.map((reader) => reader.close()));
+    },
+  };
+}
+
+interface Reader {
+  isIdle(): boolean;
+  takeNext(): void;
+  close(): Promise<void>;
+}
+
+/** Keeps one reader thread alive: a dead one is replaced, later each time it dies again without an answer between. */
+function startReader(path: string, nextJob: () => Job | undefined): Reader {
+  let current: Job | undefined;
+  let restartMs = FIRST_RESTART_MS;
+  let restartTimer: NodeJS.Timeout | undefined;
+  let closed = false;
+  let thread: Worker | undefined = start();
+
+  function start(): Worker {
+    const started = startThread('reader', { path });
+    started.on('message', (reply: ReaderReply) => {
+      restartMs = FIRST_RESTART_MS;
+      finish(reply);
+      takeNext();
+    });
+    started.on('error', () => {});
+    started.on('exit', () => {
+      thread = undefined;
+      finish({ kind: 'failed', reason: 'a reader failed' });
+      if (closed) return;
+      restartTimer = setTimeout(() => {
+        thread = start();
+        takeNext();
+      }, restartMs);
+      restartMs = Math.min(restartMs * 2, LONGEST_RESTART_MS);
+    });
+    return started;
+  }
+
+  function finish(reply: ReaderReply): void {
+    current?.settle(reply);
+    current = undefined;
+  }
+
+  function takeNext(): void {
+    if (thread === undefined) return;
+    current = nextJob();
+    if (current !== undefined) thread.postMessage(current.request);
+  }
+
+  return {
+    isIdle: () => thread !== undefined && current === undefined,
+    takeNext,
+    async close() {
+      closed = true;
+      clearTimeout(restartTimer);
+      await thread?.terminate();
+    },
+  };
+}

@@ -1,0 +1,23 @@
+/** A reader thread: a read-only connection that answers one read at a time. Entry point of a worker; see `reader-pool.ts`. */
+import { DatabaseSync } from 'node:sqlite';
+import { parentPort, workerData } from 'node:worker_threads';
+import { reasonOf } from './failures.ts';
+import type { ReaderReply, ReaderRequest, ThreadData } from './protocol.ts';
+import { listMessages, readStats } from './queries.ts';
+import { BUSY_TIMEOUT_MS } from './schema.ts';
+
+const { path }: ThreadData = workerData;
+const database = new DatabaseSync(path, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
+
+function answer(request: ReaderRequest): ReaderReply {
+  try {
+    switch (request.kind) {
+      case 'list': return { kind: 'page', page: listMessages(database, request.query) };
+      case 'stats': return { kind: 'stats', stats: readStats(database) };
+    }
+  } catch (error) {
+    return { kind: 'failed', reason: reasonOf(error) };
+  }
+}
+
+parentPort?.on('message', (request: ReaderRequest) => parentPort?.postMessage(answer(request)));

@@ -1,0 +1,89 @@
+import type { Worker } from 'node:worker_threads';
+import { StartRefused, StorageUnavailable, type UnavailableReason } from '../../errors.ts';
+import type { Message } from '../../message.ts';
+import type { AppendOutcome, StorageObserver } from '../storage.ts';
+import type { Batch, WriterMessage, WriterReply, WriterRequest } from './protocol.ts';
+import { startThread } from './thread.ts';
+
+/** The main thread's hold on the writer thread. */
+export interface Writer {
+  readonly engineVersion: string;
+  /** When the newest row was stored before this start, in milliseconds since 1970. */
+  readonly lastStoredAt: number | undefined;
+  commit(messages: readonly Message[]): Promise<readonly AppendOutcome[]>;
+  probe(): Promise<void>;
+  /** Resolves when the thread died or will never commit again. */
+  readonly failure: Promise<UnavailableReason>;
+  /** Resolves when the database is closed and the thread has ended. */
+  close(): Promise<void>;
+}
+
+interface PendingReply {
+  resolve(outcomes: readonly AppendOutcome[]): void;
+  reject(error: StorageUnavailable): void;
+}
+
+/** Opens the database in a new writer thread. Throws StartRefused where an operator has to mend something first. */
+export async function startWriter(path: string, now: () => number, observer: StorageObserver): Promise<Writer> {
+  const thread = startThread('writer', { path });
+  const opened = await waitUntilOpened(thread, observer);
+  const pending: PendingReply[] = [];
+  const failure = Promise.withResolvers<UnavailableReason>();
+  const ended = Promise.withResolvers<void>();
+  let dead = false;
+
+  thread.on('message', (reply: WriterReply) => {
+    const asked = pending.shift();
+    if (reply.kind === 'committed') return asked?.resolve(reply.outcomes);
+    asked?.reject(new StorageUnavailable(reply.reason));
+    if (reply.fatal) failure.resolve(reply.reason);
+  });
+  // The 'exit' that follows an 'error' settles everything; without a listener 'error' would end the process.
+  thread.on('error', () => {});
+  thread.on('exit', () => {
+    dead = true;
+    for (const asked of pending.splice(0)) asked.reject(new StorageUnavailable('the writer thread died'));
+    failure.resolve('the writer thread died');
+    ended.resolve();
+  });
+
+  function ask(request: WriterRequest): Promise<readonly AppendOutcome[]> {
+    if (dead) return Promise.reject(new StorageUnavailable('the writer thread died'));
+    return new Promise((resolve, reject) => {
+      pending.push({ resolve, reject });
+      thread.postMessage(request);
+    });
+  }
+
+  return {
+    engineVersion: opened.engineVersion,
+    lastStoredAt: opened.lastStoredAt,
+    commit(messages) {
+      const batch: Batch = { received_at: now(), messages };
+      return ask({ kind: 'commit', batch: JSON.stringify(batch) });
+    },
+    async probe() {
+      await ask({ kind: 'probe', at: now() });
+    },
+    failure: failure.promise,
+    async close() {
+      const request: WriterRequest = { kind: 'close' };
+      thread.postMessage(request);
+      await ended.promise;
+    },
+  };
+}
+
+type Opened = Extract<WriterMessage, { kind: 'opened' }>;
+
+function waitUntilOpened(thread: Worker, observer: StorageObserver): Promise<Opened> {
+  const { promise, resolve, reject } = Promise.withResolvers<Opened>();
+  const onMessage = (message: WriterMessage) => {
+    if (message.kind === 'opened') resolve(message);
+    if (message.kind === 'refused') reject(new StartRefused([message.problem]));
+    if (message.kind === 'notice') observer.notice(message.event, message.fields);
+  };
+  const onExit = () => reject(new StorageUnavailable('the writer thread died'));
+  thread.on('message', onMessage).on('error', reject).on('exit', onExit);
+  return promise.finally(() => thread.off('message', onMessage).off('error', reject).off('exit', onExit));
+}

@@ -1,0 +1,82 @@
+import type { UnavailableReason } from '../errors.ts';
+import type { Message } from '../message.ts';
+
+/** How an accepted message ended. Whatever it is, the first version of its `message_id` is durable. */
+export type AppendOutcome = 'stored' | 'duplicate' | 'conflicting_duplicate';
+
+/** Which messages a listing shows. Absent filters match everything. */
+export interface MessageQuery {
+  /** Most items of the page, at least 1. */
+  readonly limit: number;
+  /** How many matching messages to skip, at least 0. */
+  readonly offset: number;
+  readonly from?: string;
+  /** Earliest instant, as `instantOf` writes it; inclusive. */
+  readonly since?: string;
+  /** A substring of `text`: ASCII letters in either case, all else exact. */
+  readonly q?: string;
+}
+
+export interface MessagePage {
+  /** Ordered by instant, then by the UTF-8 bytes of `message_id`. */
+  readonly items: readonly Message[];
+  /** How many messages match in all. */
+  readonly total: number;
+}
+
+export interface Stats {
+  readonly total: number;
+  readonly senders: number;
+  /** The ten senders with the most messages: by count descending, then by number ascending. */
+  readonly topSenders: readonly { readonly from: string; readonly count: number }[];
+  /** `ts` of the first and the last message by instant; null where there is none. */
+  readonly firstTs: string | null;
+  readonly lastTs: string | null;
+}
+
+/** Sizes in bytes; undefined where not known. */
+export interface StorageSizes {
+  readonly databaseBytes: number | undefined;
+  readonly walBytes: number | undefined;
+  readonly freeDiskBytes: number | undefined;
+}
+
+/**
+ * Where messages are kept. Every adapter passes `test/storage/contract.ts`; nothing outside an adapter knows its
+ * technology. Every method that returns a promise rejects with StorageUnavailable, and with nothing else.
+ */
+export interface Storage {
+  /**
+   * Makes the message durable exactly once. Resolves only after the commit is synced to disk, so what it says survives
+   * a power cut. When it rejects, the message may be sent again; it is not acknowledged.
+   */
+  append(message: Message): Promise<AppendOutcome>;
+  /** Whether an append would be queued now. False: it would reject at once. */
+  hasRoom(): boolean;
+  /** Every message whose append resolved before the call is seen; `items` and `total` are of one moment. */
+  list(query: MessageQuery): Promise<MessagePage>;
+  stats(): Promise<Stats>;
+  /** Resolves where the storage answers and takes a durable write. Stores no message. */
+  probe(): Promise<void>;
+  sizes(): Promise<StorageSizes>;
+  /** Appends not yet answered. */
+  queueDepth(): number;
+  /** Reads not yet begun. */
+  readsWaiting(): number;
+  /** When the newest message was stored, in milliseconds since 1970; undefined where none was. */
+  lastStoredAt(): number | undefined;
+  /** Version of the database engine. */
+  readonly engineVersion: string;
+  /** Resolves when the storage will never accept again and the process has to be replaced; otherwise never. */
+  readonly failure: Promise<UnavailableReason>;
+  /** Answers what was appended, then lets go of the database. Later calls reject. */
+  close(): Promise<void>;
+}
+
+/** What an adapter tells while it works. */
+export interface StorageObserver {
+  /** A batch is on disk; `seconds` is from handing it to the writer to its commit. */
+  batchCommitted(messages: number, seconds: number): void;
+  /** Something an operator should read, such as the progress of an upgrade. */
+  notice(event: string, fields: Readonly<Record<string, unknown>>): void;
+}

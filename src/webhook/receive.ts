@@ -1,0 +1,146 @@
+/**
+ * POST /webhook: the order of work of CONTRACT section 1, a step a line. Each step either leads on or decides how the
+ * request ends; what that means for the answer, the log and the metrics is decided once, at the end.
+ */
+import type { KeyObject } from 'node:crypto';
+import { StorageUnavailable } from '../errors.ts';
+import type { BodyAbort } from '../http/body.ts';
+import type { Exchange } from '../http/exchange.ts';
+import {
+  CLIENT_CLOSED_REQUEST, badRequest, INVALID_SIGNATURE, OK, payloadTooLarge, REQUEST_TIMEOUT, UNAVAILABLE, unprocessable,
+  UNSUPPORTED_ENCODING, type Reply,
+} from '../http/reply.ts';
+import { headerValues } from '../http/request-head.ts';
+import type { Handler } from '../http/router.ts';
+import { type Fault, type Message, validateMessage } from '../message.ts';
+import { describeError, type Log, type LogFields, type LogLevel } from '../observe/log.ts';
+import type { Metrics, SignatureFault } from '../observe/metrics.ts';
+import type { AppendOutcome, Storage } from '../storage/storage.ts';
+import { signatureFault } from './signature.ts';
+
+export interface ReceiveOptions {
+  /** Null where none is set: then nothing is accepted. */
+  readonly secret: KeyObject | null;
+  readonly maxBodyBytes: number;
+  readonly storage: Pick<Storage, 'append' | 'hasRoom'>;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/** How a request ended. `message_id` is known only where the signature and the schema held. */
+type Ending =
+  | { readonly result: 'ok'; readonly message_id: string; readonly outcome: AppendOutcome }
+  | { readonly result: 'unavailable'; readonly message_id: string | null; readonly reason: string }
+  | { readonly result: 'unsupported_encoding' }
+  | { readonly result: 'payload_too_large' }
+  | { readonly result: 'aborted'; readonly reason: BodyAbort }
+  | { readonly result: 'invalid_signature'; readonly reason: SignatureFault }
+  | { readonly result: 'invalid_payload'; readonly faults: readonly Fault[] };
+
+export function createReceive(options: ReceiveOptions): Handler {
+  return async (exchange) => {
+    const ending = await receive(exchange, options);
+    report(exchange.requestId, ending, options);
+    return replyTo(ending, options.maxBodyBytes);
+  };
+}
+
+async function receive(exchange: Exchange, { secret, maxBodyBytes, storage, log }: ReceiveOptions): Promise<Ending> {
+  if (secret === null) return { result: 'unavailable', message_id: null, reason: 'no secret is set' };
+  if (!storage.hasRoom()) return { result: 'unavailable', message_id: null, reason: 'the queue is full' };
+
+  const { headers, rawHeaders } = exchange.request;
+  const encoding = headers['content-encoding'];
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') return { result: 'unsupported_encoding' };
+
+  const body = await exchange.readBody(maxBodyBytes);
+  if (body.kind === 'too large') return { result: 'payload_too_large' };
+  if (body.kind === 'aborted' && body.why === 'shutting down') return { result: 'unavailable', message_id: null, reason: body.why };
+  if (body.kind === 'aborted') return { result: 'aborted', reason: body.why };
+
+  const reason = signatureFault(headerValues(rawHeaders, 'x-signature'), body.bytes, secret);
+  if (reason !== null) return { result: 'invalid_signature', reason };
+
+  const reading = readMessage(body.bytes);
+  if (!reading.valid) return { result: 'invalid_payload', faults: reading.faults };
+  return store(reading.message, storage, log);
+}
+
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Strict UTF-8 (a byte order mark is kept, and so refused: RFC 8259 section 8.1), then JSON, then the schema. */
+function readMessage(bytes: Buffer): ReturnType<typeof validateMessage> {
+  const invalid = (msg: string, type: string) => ({ valid: false, faults: [{ loc: ['body'], msg, type }] }) as const;
+  let text: string;
+  try {
+    text = strictUtf8.decode(bytes);
+  } catch {
+    return invalid('must be UTF-8', 'utf8_invalid');
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return invalid('must be JSON', 'json_invalid');
+  }
+  return validateMessage(value);
+}
+
+async function store(message: Message, storage: ReceiveOptions['storage'], log: Log): Promise<Ending> {
+  const { message_id } = message;
+  try {
+    return { result: 'ok', message_id, outcome: await storage.append(message) };
+  } catch (error) {
+    // Whatever went wrong, nothing was acknowledged, and the sender is asked to try again.
+    if (error instanceof StorageUnavailable) return { result: 'unavailable', message_id, reason: error.reason };
+    log('ERROR', 'unexpected_error', describeError(error));
+    return { result: 'unavailable', message_id, reason: 'unexpected error' };
+  }
+}
+
+function replyTo(ending: Ending, maxBodyBytes: number): Reply {
+  switch (ending.result) {
+    case 'ok': return OK;
+    case 'unavailable': return UNAVAILABLE;
+    case 'unsupported_encoding': return UNSUPPORTED_ENCODING;
+    case 'payload_too_large': return payloadTooLarge(maxBodyBytes);
+    case 'aborted': return ABORTED_REPLIES[ending.reason];
+    case 'invalid_signature': return INVALID_SIGNATURE;
+    case 'invalid_payload': return unprocessable(ending.faults);
+    default: return ending satisfies never;
+  }
+}
+
+const ABORTED_REPLIES: Readonly<Record<BodyAbort, Reply>> = {
+  'timed out': REQUEST_TIMEOUT,
+  'malformed': badRequest('the body is malformed'),
+  'connection closed': CLIENT_CLOSED_REQUEST,
+  'shutting down': UNAVAILABLE,
+};
+
+function report(requestId: string, ending: Ending, { log, metrics }: ReceiveOptions): void {
+  const { result } = ending;
+  metrics.webhookEnded(result);
+  if (result === 'invalid_signature') metrics.signatureRefused(ending.reason);
+  if (result === 'ok' && ending.outcome === 'stored') metrics.messageStored();
+  if (result === 'ok' && ending.outcome !== 'stored') metrics.messageRepeated(ending.outcome === 'conflicting_duplicate');
+  log(levelOf(ending), 'webhook', {
+    request_id: requestId,
+    message_id: 'message_id' in ending ? ending.message_id : null,
+    dup: result === 'ok' && ending.outcome !== 'stored',
+    result,
+    ...detailsOf(ending),
+  });
+}
+
+function levelOf(ending: Ending): LogLevel {
+  if (ending.result === 'unavailable') return 'ERROR';
+  return ending.result === 'ok' && ending.outcome !== 'conflicting_duplicate' ? 'INFO' : 'WARNING';
+}
+
+/** What more the log says of an ending: why it was refused, or that a repeat differs; never a value of the message. */
+function detailsOf(ending: Ending): LogFields {
+  if ('reason' in ending) return { reason: ending.reason };
+  if (ending.result === 'invalid_payload') return { errors: ending.faults.map(({ loc, type }) => ({ loc, type })) };
+  return ending.result === 'ok' && ending.outcome === 'conflicting_duplicate' ? { conflicting: true } : {};
+}
