@@ -7,8 +7,9 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { BodyAbort } from './body.ts';
 import { createExchange, type OpenExchange } from './exchange.ts';
-import { badRequest, EXPECTATION_FAILED, HEADERS_TOO_LARGE, replyToError, REQUEST_TIMEOUT, type Reply } from './reply.ts';
+import { badRequest, EXPECTATION_FAILED, HEADERS_TOO_LARGE, replyToError, REQUEST_INCOMPLETE, type Reply } from './reply.ts';
 import { readHead } from './request-head.ts';
 import { type Router, UNMATCHED } from './router.ts';
 import { serializeReply } from './wire.ts';
@@ -172,8 +173,7 @@ export function createListener(options: ListenerOptions): HttpListener {
     if (connection.closing) return;
     connection.closing = true;
     const { latest } = connection;
-    const timedOut = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
-    if (latest?.isReading() === true) latest.abortBody(timedOut ? 'timed out' : 'malformed');
+    if (latest?.isReading() === true) latest.abortBody(ABORT_BY_CODE.get(error.code) ?? 'malformed');
     else if (connection.unanswered > 0) return;
     else if (latest !== undefined && !latest.request.complete) socket.destroy();
     else answerRaw(socket, unreadableReply(error.code), null);
@@ -226,9 +226,15 @@ function listen(server: Server, host: string, port: number): Promise<number> {
   });
 }
 
+/** What a parser error says of a body that was being read. */
+const ABORT_BY_CODE = new Map<string | undefined, BodyAbort>([
+  ['ERR_HTTP_REQUEST_TIMEOUT', 'timed out'],
+  ['HPE_INVALID_EOF_STATE', 'connection closed'],
+]);
+
 function unreadableReply(code: string | undefined): Reply {
   switch (code) {
-    case 'ERR_HTTP_REQUEST_TIMEOUT': return REQUEST_TIMEOUT;
+    case 'ERR_HTTP_REQUEST_TIMEOUT': return REQUEST_INCOMPLETE;
     case 'HPE_HEADER_OVERFLOW': return HEADERS_TOO_LARGE;
     case 'HPE_CHUNK_EXTENSIONS_OVERFLOW': return badRequest('the chunk extensions are too large');
     default: return badRequest('the HTTP request is malformed');

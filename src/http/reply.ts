@@ -25,9 +25,7 @@ export const OK = jsonReply(200, { status: 'ok' });
 export const NOT_FOUND = errorReply(404, 'Not Found');
 export const UNSUPPORTED_ENCODING = errorReply(415, 'Content-Encoding must be absent or identity');
 export const INVALID_SIGNATURE = errorReply(401, 'invalid signature');
-export const REQUEST_TIMEOUT = errorReply(408, 'the request did not arrive in time');
-/** nginx's convention for a client that went away; nobody reads this answer, but the log and the metrics name it. */
-export const CLIENT_CLOSED_REQUEST = errorReply(499, 'the request was aborted');
+export const REQUEST_INCOMPLETE = errorReply(408, 'the request did not arrive whole, in time');
 export const HEADERS_TOO_LARGE = errorReply(431, 'the request head is too large');
 export const EXPECTATION_FAILED = errorReply(417, 'Expect must be absent or 100-continue');
 export const UNAVAILABLE = errorReply(503, 'temporarily unavailable, try again later', { 'Retry-After': RETRY_AFTER_SECONDS });

@@ -7,8 +7,8 @@ import { StorageUnavailable } from '../errors.ts';
 import type { BodyAbort } from '../http/body.ts';
 import type { Exchange } from '../http/exchange.ts';
 import {
-  CLIENT_CLOSED_REQUEST, badRequest, INVALID_SIGNATURE, OK, payloadTooLarge, REQUEST_TIMEOUT, UNAVAILABLE, unprocessable,
-  UNSUPPORTED_ENCODING, type Reply,
+  badRequest, INVALID_SIGNATURE, OK, payloadTooLarge, REQUEST_INCOMPLETE, UNAVAILABLE, unprocessable, UNSUPPORTED_ENCODING,
+  type Reply,
 } from '../http/reply.ts';
 import { headerValues } from '../http/request-head.ts';
 import type { Handler } from '../http/router.ts';
@@ -112,9 +112,9 @@ function replyTo(ending: Ending, maxBodyBytes: number): Reply {
 }
 
 const ABORTED_REPLIES: Readonly<Record<BodyAbort, Reply>> = {
-  'timed out': REQUEST_TIMEOUT,
+  'timed out': REQUEST_INCOMPLETE,
   'malformed': badRequest('the body is malformed'),
-  'connection closed': CLIENT_CLOSED_REQUEST,
+  'connection closed': REQUEST_INCOMPLETE,
   'shutting down': UNAVAILABLE,
 };
 

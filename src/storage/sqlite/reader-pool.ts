@@ -27,10 +27,12 @@ interface Job {
 
 export function startReaders(path: string): ReaderPool {
   const jobs: Job[] = [];
+  let closed = false;
   const readers = Array.from({ length: READER_THREADS }, () => startReader(path, () => jobs.shift()));
 
   return {
     ask(request) {
+      if (closed) return Promise.reject(new StorageUnavailable('the storage is closed'));
       if (jobs.length >= MAX_WAITING_READS) return Promise.reject(new StorageUnavailable('too many reads are waiting'));
       return new Promise((resolve, reject) => {
         const job: Job = {
@@ -52,6 +54,7 @@ export function startReaders(path: string): ReaderPool {
     },
     waiting: () => jobs.length,
     async close() {
+      closed = true;
       for (const job of jobs.splice(0)) job.settle({ kind: 'failed', reason: 'the storage is closed' });
       await Promise.all(readers.map((reader) => reader.close()));
     },

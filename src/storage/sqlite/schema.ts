@@ -29,6 +29,10 @@ const MESSAGES_TABLE = `
   )`;
 const REFERENCE_COLUMNS = ['id', 'message_id', 'from_number', 'to_number', 'ts', 'text'];
 
+/** A write that stores no message, to find out whether the database takes one; its parameter is the time in milliseconds since 1970. */
+export const WRITE_PROBE = `
+  INSERT INTO probe(only_row, probed_at) VALUES (1, ?) ON CONFLICT(only_row) DO UPDATE SET probed_at = excluded.probed_at`;
+
 /** Upgrades in order; the position of each is the `user_version` it starts from. Each can be interrupted and run again. */
 const UPGRADES: readonly ((database: DatabaseSync, notice: Notice) => void)[] = [addInstantAndReceivedAt];
 
@@ -62,7 +66,6 @@ function addInstantAndReceivedAt(database: DatabaseSync, notice: Notice): void {
  * process left in the write-ahead log durable. Throws StartRefused, saying what to mend.
  */
 export function openForWriting(path: string, notice: Notice): DatabaseSync {
-  refuseUnusablePath(path);
   try {
     if (existsSync(path) && statSync(path).size > 0) judgeUntouched(path);
     const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
@@ -72,6 +75,7 @@ export function openForWriting(path: string, notice: Notice): DatabaseSync {
       throw new StartRefused([`DATABASE_URL: ${path} cannot use write-ahead logging; put it on a local file system`]);
     }
     upgrade(database, notice);
+    database.prepare(WRITE_PROBE).run(Date.now());
     makeDurable(database, path);
     return database;
   } catch (error) {
@@ -80,7 +84,8 @@ export function openForWriting(path: string, notice: Notice): DatabaseSync {
   }
 }
 
-function refuseUnusablePath(path: string): void {
+/** Throws StartRefused where there can be no database file at this path. */
+export function refuseUnusablePath(path: string): void {
   const folder = dirname(path);
   if (!existsSync(folder)) throw new StartRefused([`DATABASE_URL: the folder ${folder} does not exist; create it`]);
   if (!statSync(folder).isDirectory()) throw new StartRefused([`DATABASE_URL: ${folder} is not a folder`]);

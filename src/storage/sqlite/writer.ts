@@ -11,7 +11,7 @@ import type { AppendOutcome } from '../storage.ts';
 import { reasonOf } from './failures.ts';
 import { lockForThisProcess, type ProcessLock } from './process-lock.ts';
 import type { Batch, ThreadData, WriterMessage, WriterReply, WriterRequest } from './protocol.ts';
-import { openForWriting } from './schema.ts';
+import { openForWriting, refuseUnusablePath, WRITE_PROBE } from './schema.ts';
 
 const { path }: ThreadData = workerData;
 const port = parentPort;
@@ -19,6 +19,7 @@ if (port === null) throw new Error('writer.ts runs as a worker thread only');
 const tell = (message: WriterMessage) => port.postMessage(message);
 
 try {
+  refuseUnusablePath(path);
   const lock = lockForThisProcess(path);
   serve(openForWriting(path, (event, fields) => tell({ kind: 'notice', event, fields })), lock);
 } catch (error) {
@@ -30,9 +31,8 @@ function serve(database: DatabaseSync, lock: ProcessLock): void {
   const newest = database.prepare('SELECT received_at FROM messages ORDER BY id DESC LIMIT 1').get()?.['received_at'];
   const engine = database.prepare('SELECT sqlite_version() AS version').get()?.['version'];
   const commit = createCommit(database);
-  const probe = createProbe(database);
+  const probe = database.prepare(WRITE_PROBE);
   const transaction = createTransaction(database);
-  transaction(() => probe(Date.now()));
   const files = watchFiles();
   let syncFailed = false;
 
@@ -53,7 +53,10 @@ function serve(database: DatabaseSync, lock: ProcessLock): void {
   port?.on('message', (request: WriterRequest) => {
     switch (request.kind) {
       case 'commit': return tell(attempt(() => commit(JSON.parse(request.batch))));
-      case 'probe': return tell(attempt(() => probe(request.at)));
+      case 'probe': return tell(attempt(() => {
+        probe.run(request.at);
+        return [];
+      }));
       case 'close': {
         database.close();
         lock.release();
@@ -105,15 +108,6 @@ function createCommit(database: DatabaseSync): (batch: Batch) => AppendOutcome[]
     if (changes === 1) return 'stored';
     return isSame(message) ? 'duplicate' : 'conflicting_duplicate';
   });
-}
-
-function createProbe(database: DatabaseSync): (at: number) => [] {
-  const write = database.prepare(`
-    INSERT INTO probe(only_row, probed_at) VALUES (1, ?) ON CONFLICT(only_row) DO UPDATE SET probed_at = excluded.probed_at`);
-  return (at) => {
-    write.run(at);
-    return [];
-  };
 }
 
 /** A file unlinked or replaced under its process keeps taking inserts without a word, and nobody will find them again. */

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { LARGEST_MAX_BODY_BYTES, readConfig, type Config } from '../src/config.ts';
+
+function configOf(environment: Record<string, string>): Config {
+  const reading = readConfig(environment);
+  assert.ok(reading.valid, 'problems' in reading ? reading.problems.join('; ') : '');
+  return reading.config;
+}
+
+function problemsOf(environment: Record<string, string>): readonly string[] {
+  const reading = readConfig(environment);
+  return reading.valid ? [] : reading.problems;
+}
+
+describe('readConfig', () => {
+  test('has the defaults of the contract', () => {
+    assert.deepEqual(configOf({}), {
+      secret: null, databasePath: '/data/app.db', logLevel: 'INFO', metricsEnabled: true, host: '0.0.0.0', port: 8000,
+      maxBodyBytes: 65536, shutdownTimeoutMs: 8000,
+    });
+  });
+
+  test('takes an empty secret as none, and keeps any other to the byte', () => {
+    assert.equal(configOf({ WEBHOOK_SECRET: '' }).secret, null);
+    assert.deepEqual(configOf({ WEBHOOK_SECRET: ' é ' }).secret?.export(), Buffer.from(' é '));
+  });
+
+  test('reads a database path in each of its forms', () => {
+    for (const [url, path] of [
+      ['/var/lib/app.db', '/var/lib/app.db'], ['app.db', 'app.db'], ['./a b.db', './a b.db'],
+      ['file:app.db', 'app.db'], ['file:/data/app.db', '/data/app.db'], ['file:///data/app.db', '/data/app.db'],
+      ['file://localhost/data/app.db', '/data/app.db'], ['file:a%20b.db', 'a b.db'],
+      ['sqlite:///app.db', 'app.db'], ['sqlite:////data/app.db', '/data/app.db'],
+    ] as const) {
+      assert.equal(configOf({ DATABASE_URL: url }).databasePath, path, url);
+    }
+  });
+
+  test('refuses every database that is none, in memory, or has parameters', () => {
+    for (const url of [
+      '', ':memory:', 'file::memory:', 'sqlite:///:memory:', 'sqlite://', 'sqlite:///', 'file:', 'file:app.db?mode=memory',
+      'file:app.db?vfs=unix-none', 'sqlite:///app.db?check_same_thread=false', 'app.db?nolock=1', 'file:a%3Fmode=memory',
+      'file:app.db#x', 'file://host/app.db', 'file:%zz', 'file:a%00b', 'postgres://localhost/app', 'sqlite+pysqlite:///app.db', '/data/',
+    ]) {
+      assert.equal(problemsOf({ DATABASE_URL: url }).length, 1, url);
+    }
+  });
+
+  test('reads levels and switches in any case', () => {
+    assert.equal(configOf({ LOG_LEVEL: 'wArNiNg' }).logLevel, 'WARNING');
+    for (const word of ['true', 'TRUE', '1', 'yes', 'on']) assert.equal(configOf({ ENABLE_METRICS: word }).metricsEnabled, true);
+    for (const word of ['false', 'False', '0', 'no', 'off']) assert.equal(configOf({ ENABLE_METRICS: word }).metricsEnabled, false);
+  });
+
+  test('takes numbers at their bounds and none beyond', () => {
+    assert.equal(configOf({ PORT: '0' }).port, 0);
+    assert.equal(configOf({ PORT: '65535' }).port, 65535);
+    assert.equal(configOf({ MAX_BODY_BYTES: '1' }).maxBodyBytes, 1);
+    assert.equal(configOf({ MAX_BODY_BYTES: String(LARGEST_MAX_BODY_BYTES) }).maxBodyBytes, LARGEST_MAX_BODY_BYTES);
+    for (const PORT of ['65536', '-1', '+1', '8000.0', '0x10', '1e3', ' 80', '80 ', '٣']) assert.equal(problemsOf({ PORT }).length, 1, PORT);
+    for (const MAX_BODY_BYTES of ['0', String(LARGEST_MAX_BODY_BYTES + 1), '9'.repeat(20)]) {
+      assert.equal(problemsOf({ MAX_BODY_BYTES }).length, 1, MAX_BODY_BYTES);
+    }
+  });
+
+  test('names every problem at once, and no value', () => {
+    const canary = 'canary-4711';
+    const names = ['DATABASE_URL', 'LOG_LEVEL', 'ENABLE_METRICS', 'PORT', 'MAX_BODY_BYTES', 'SHUTDOWN_TIMEOUT_MS'];
+    const problems = problemsOf(Object.fromEntries(names.map((name) => [name, `${canary}:?`])));
+    assert.deepEqual(problems.map((problem) => problem.split(' ')[0]), names);
+    assert.ok(!problems.join().includes(canary));
+  });
+
+  test('takes a variable that is set but empty as a mistake', () => {
+    assert.deepEqual(problemsOf({ PORT: '' }), ['PORT is set but empty: it must be a whole number from 0 to 65535']);
+    assert.deepEqual(problemsOf({ HOST: '' }).length, 1);
+  });
+});

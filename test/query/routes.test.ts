@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { after, describe, test } from 'node:test';
+import { StorageUnavailable } from '../../src/errors.ts';
+import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
+import { startTestApp } from '../support/app.ts';
+import { message } from '../support/messages.ts';
+
+const app = await startTestApp({ after });
+
+describe('an empty inbox', () => {
+  test('lists nothing', async () => {
+    assert.equal(await (await app.get('/messages')).text(), '{"items":[],"total":0,"limit":50,"offset":0}');
+  });
+
+  test('has empty stats', async () => {
+    assert.equal(await (await app.get('/stats')).text(),
+      '{"total_messages":0,"senders_count":0,"messages_per_sender":[],"first_message_ts":null,"last_message_ts":null}');
+  });
+});
+
+describe('GET /messages', () => {
+  test('shows items exactly as they came, in order, with total, limit and offset', async () => {
+    await app.send({ message_id: 'b', ts: '2025-01-15T10:00:00.50Z', text: null });
+    await app.send({ message_id: 'a', ts: '2025-01-15T10:00:00.5Z', text: '"\\\u2028' });
+    await app.send({ message_id: 'c', from: '+12', ts: '2025-01-15T10:00:00Z' });
+    const response = await app.get('/messages?limit=2&offset=1');
+    assert.equal(response.headers.get('content-type'), 'application/json');
+    assert.deepEqual(await response.json(), {
+      items: [message({ message_id: 'a', ts: '2025-01-15T10:00:00.5Z', text: '"\\\u2028' }), message({ message_id: 'b', ts: '2025-01-15T10:00:00.50Z', text: null })],
+      total: 3, limit: 2, offset: 1,
+    });
+  });
+
+  test('reads an unescaped plus in from', async () => {
+    const listing: { total: number } = JSON.parse(await (await app.get('/messages?from=+12')).text());
+    assert.equal(listing.total, 1);
+  });
+
+  test('refuses values outside their bounds with their place', async () => {
+    const response = await app.get('/messages?limit=101&since=now');
+    assert.equal(response.status, 422);
+    const { detail }: { detail: { loc: string[]; msg: string; type: string }[] } = JSON.parse(await response.text());
+    assert.deepEqual(detail.map(({ loc }) => loc), [['query', 'limit'], ['query', 'since']]);
+    assert.ok(detail.every(({ msg, type }) => msg !== '' && type !== ''));
+  });
+
+  test('refuses a query that is not percent-encoded UTF-8', async () => {
+    const response = await app.get('/messages?q=%ff');
+    assert.deepEqual([response.status, await response.json()], [400, { detail: 'the query is not valid percent-encoded UTF-8' }]);
+  });
+});
+
+test('GET /stats counts what is stored', async () => {
+  assert.deepEqual(await (await app.get('/stats')).json(), {
+    total_messages: 3, senders_count: 2, messages_per_sender: [{ from: '+919876543210', count: 2 }, { from: '+12', count: 1 }],
+    first_message_ts: '2025-01-15T10:00:00Z', last_message_ts: '2025-01-15T10:00:00.50Z',
+  });
+});
+
+test('a read that the storage refuses is 503 with Retry-After; one that fails unforeseen is 500 without a cause', async (t) => {
+  const failing = await startTestApp(t, {}, async (options) => ({
+    ...await openSqliteStorage(options),
+    list: () => Promise.reject(new StorageUnavailable('a read took too long')),
+    stats: () => Promise.reject(new Error('canary')),
+  }));
+  const refused = await failing.get('/messages');
+  assert.deepEqual([refused.status, refused.headers.get('retry-after')], [503, '1']);
+  const broken = await failing.get('/stats');
+  assert.deepEqual([broken.status, await broken.text()], [500, '{"detail":"Internal Server Error"}']);
+  assert.ok(failing.logs.some(({ event, request_id }) => event === 'unexpected_error' && request_id === broken.headers.get('x-request-id')));
+  assert.ok(!JSON.stringify(failing.logs).includes('canary'));
+});

@@ -1,0 +1,206 @@
+/** What every storage adapter has to do. An adapter's own test calls this with a way to open an empty storage. */
+import assert from 'node:assert/strict';
+import { describe, test, type TestContext } from 'node:test';
+import { StorageUnavailable } from '../../src/errors.ts';
+import type { Storage } from '../../src/storage/storage.ts';
+import { message } from '../support/messages.ts';
+
+export interface StorageUnderTest {
+  readonly storage: Storage;
+  /** Closes the storage and opens it again on the same data. */
+  reopen(): Promise<Storage>;
+}
+
+export type OpenStorageUnderTest = (t: TestContext) => Promise<StorageUnderTest>;
+
+const EVERYTHING = { limit: 100, offset: 0 };
+
+async function idsOf(storage: Storage, query: Partial<Parameters<Storage['list']>[0]> = {}): Promise<string[]> {
+  return (await storage.list({ ...EVERYTHING, ...query })).items.map(({ message_id }) => message_id);
+}
+
+export function testStorageContract(name: string, open: OpenStorageUnderTest): void {
+  describe(`${name} keeps the storage contract`, () => {
+    describe('append', () => {
+      test('stores a message as it came, and keeps it over a restart', async (t) => {
+        const { storage, reopen } = await open(t);
+        const texts = [null, '', 'Hello', ' a\n\t"\\ é😀\ufeff\u0001 ', 'x'.repeat(4096)];
+        const sent = texts.map((text, index) => message({ message_id: `m${index}`, text }));
+        for (const one of sent) assert.equal(await storage.append(one), 'stored');
+        assert.deepEqual(await storage.list(EVERYTHING), { items: sent, total: sent.length });
+        assert.deepEqual(await (await reopen()).list(EVERYTHING), { items: sent, total: sent.length });
+      });
+
+      test('keeps the first version of an id, and tells a repeat from a conflict', async (t) => {
+        const { storage } = await open(t);
+        assert.equal(await storage.append(message()), 'stored');
+        assert.equal(await storage.append(message()), 'duplicate');
+        for (const changes of [{ from: '+12' }, { to: '+12' }, { ts: '2025-01-15T10:00:00.0Z' }, { text: 'other' }, { text: null }]) {
+          assert.equal(await storage.append(message(changes)), 'conflicting_duplicate');
+        }
+        assert.deepEqual((await storage.list(EVERYTHING)).items, [message()]);
+      });
+
+      test('stores one of many copies that come at once', async (t) => {
+        const { storage } = await open(t);
+        const outcomes = await Promise.all(Array.from({ length: 50 }, (_, index) => storage.append(message({ text: String(index % 2) }))));
+        assert.equal(outcomes.filter((outcome) => outcome === 'stored').length, 1);
+        assert.equal(outcomes.filter((outcome) => outcome === 'duplicate').length, 24);
+        assert.equal((await storage.list(EVERYTHING)).total, 1);
+      });
+
+      test('never takes two ids for one', async (t) => {
+        const { storage } = await open(t);
+        const ids = ['a', 'A', 'a ', ' a', 'á', 'a\u0301', 'ａ', '1', '01', '1.0'];
+        const outcomes = await Promise.all(ids.map((message_id) => storage.append(message({ message_id }))));
+        assert.deepEqual(new Set(outcomes), new Set(['stored']));
+        assert.equal((await storage.list(EVERYTHING)).total, ids.length);
+      });
+
+      test('refuses past its capacity rather than growing, and answers all that it took', async (t) => {
+        const { storage } = await open(t);
+        const attempts: Promise<unknown>[] = [];
+        while (storage.hasRoom()) attempts.push(storage.append(message({ message_id: `m${attempts.length}` })));
+        await assert.rejects(storage.append(message()), StorageUnavailable);
+        assert.equal(storage.queueDepth(), attempts.length);
+        assert.deepEqual(new Set(await Promise.all(attempts)), new Set(['stored']));
+        assert.equal((await storage.list(EVERYTHING)).total, attempts.length);
+        assert.equal(storage.queueDepth(), 0);
+      });
+
+      test('knows when it last stored, also after a restart', async (t) => {
+        const { storage, reopen } = await open(t);
+        assert.equal(storage.lastStoredAt(), undefined);
+        await storage.append(message());
+        const at = storage.lastStoredAt();
+        assert.ok(at !== undefined && Math.abs(at - Date.now()) < 60_000);
+        const after = (await reopen()).lastStoredAt();
+        assert.ok(after !== undefined && Math.abs(after - at) < 60_000);
+      });
+    });
+
+    describe('list', () => {
+      test('orders by instant, then by the UTF-8 bytes of the id', async (t) => {
+        const { storage } = await open(t);
+        // In UTF-16 the emoji would come before U+FF01; in UTF-8 it comes after.
+        const inOrder: [string, string][] = [
+          ['z', '2025-01-15T09:59:59.999999999Z'], ['B', '2025-01-15T10:00:00Z'], ['a', '2025-01-15T10:00:00.000Z'],
+          ['\uff01', '2025-01-15T10:00:00Z'], ['😀', '2025-01-15T10:00:00.0Z'], ['b1', '2025-01-15T10:00:00.5Z'],
+          ['b2', '2025-01-15T10:00:00.50Z'], ['b3', '2025-01-15T10:00:00.5Z'], ['a0', '2025-01-15T10:00:01Z'],
+        ];
+        for (const [message_id, ts] of inOrder.toReversed()) await storage.append(message({ message_id, ts }));
+        assert.deepEqual(await idsOf(storage), inOrder.map(([id]) => id));
+      });
+
+      test('pages, with the total of all that match', async (t) => {
+        const { storage } = await open(t);
+        for (let index = 0; index < 7; index += 1) await storage.append(message({ message_id: `m${index}` }));
+        assert.deepEqual(await idsOf(storage, { limit: 3, offset: 2 }), ['m2', 'm3', 'm4']);
+        const past = await storage.list({ limit: 3, offset: Number.MAX_SAFE_INTEGER });
+        assert.deepEqual(past, { items: [], total: 7 });
+      });
+
+      test('filters by sender exactly', async (t) => {
+        const { storage } = await open(t);
+        await storage.append(message({ message_id: 'a', from: '+12' }));
+        await storage.append(message({ message_id: 'b', from: '+123' }));
+        assert.deepEqual(await idsOf(storage, { from: '+12' }), ['a']);
+        for (const from of ['12', '+1', '%', '', "' OR 1=1 --", '\0']) assert.deepEqual(await idsOf(storage, { from }), []);
+      });
+
+      test('filters from an instant on, inclusive', async (t) => {
+        const { storage } = await open(t);
+        for (const ts of ['2025-01-15T10:00:00Z', '2025-01-15T10:00:00.50Z', '2025-01-15T10:00:01Z']) {
+          await storage.append(message({ message_id: ts, ts }));
+        }
+        assert.equal((await storage.list({ ...EVERYTHING, since: '2025-01-15T10:00:00' })).total, 3);
+        assert.equal((await storage.list({ ...EVERYTHING, since: '2025-01-15T10:00:00.5' })).total, 2);
+        assert.equal((await storage.list({ ...EVERYTHING, since: '2025-01-15T10:00:00.500000001' })).total, 1);
+      });
+
+      test('finds a substring of the text: ASCII letters in either case, all else exact', async (t) => {
+        const { storage } = await open(t);
+        const texts = { a: '100% sure_thing', b: 'ÉCOLE', c: 'école', d: 'back\\slash', e: null, f: "it's", g: '' };
+        for (const [message_id, text] of Object.entries(texts)) await storage.append(message({ message_id, text }));
+        const found: [string, string[]][] = [
+          ['SURE', ['a']], ['%', ['a']], ['_', ['a']], ['0% s', ['a']], ['é', ['c']], ['É', ['b']], ['cole', ['b', 'c']],
+          ['\\', ['d']], ["'", ['f']], ['x', []], ['*', []], ['"', []], ['\0', []], ['a\0', []],
+        ];
+        for (const [q, ids] of found) assert.deepEqual(await idsOf(storage, { q }), ids, JSON.stringify(q));
+      });
+
+      test('applies all filters together', async (t) => {
+        const { storage } = await open(t);
+        await storage.append(message({ message_id: 'a', from: '+12', text: 'yes', ts: '2025-01-15T10:00:00Z' }));
+        await storage.append(message({ message_id: 'b', from: '+12', text: 'no', ts: '2025-01-16T10:00:00Z' }));
+        await storage.append(message({ message_id: 'c', from: '+12', text: 'yes', ts: '2025-01-16T10:00:00Z' }));
+        await storage.append(message({ message_id: 'd', from: '+13', text: 'yes', ts: '2025-01-16T10:00:00Z' }));
+        assert.deepEqual(await storage.list({ ...EVERYTHING, from: '+12', q: 'YES', since: '2025-01-16T00:00:00' }), {
+          items: [message({ message_id: 'c', from: '+12', text: 'yes', ts: '2025-01-16T10:00:00Z' })], total: 1,
+        });
+      });
+
+      test('shows every message whose append was answered before', async (t) => {
+        const { storage } = await open(t);
+        for (let index = 0; index < 20; index += 1) {
+          await storage.append(message({ message_id: `m${index}` }));
+          assert.equal((await storage.list({ limit: 1, offset: 0 })).total, index + 1);
+        }
+      });
+    });
+
+    describe('stats', () => {
+      test('are empty at first', async (t) => {
+        const { storage } = await open(t);
+        assert.deepEqual(await storage.stats(), { total: 0, senders: 0, topSenders: [], firstTs: null, lastTs: null });
+      });
+
+      test('count by sender, and find the ends by instant', async (t) => {
+        const { storage } = await open(t);
+        let sent = 0;
+        const send = (from: string, ts: string) => storage.append(message({ message_id: `m${sent += 1}`, from, ts }));
+        for (let sender = 10; sender < 22; sender += 1) await send(`+${sender}`, '2025-01-15T10:00:00.50Z');
+        await send('+21', '2025-01-15T10:00:00Z');
+        await send('+20', '2025-01-15T10:00:00.7Z');
+        const stats = await storage.stats();
+        assert.deepEqual([stats.total, stats.senders, stats.firstTs, stats.lastTs], [14, 12, '2025-01-15T10:00:00Z', '2025-01-15T10:00:00.7Z']);
+        assert.deepEqual(stats.topSenders.slice(0, 3), [{ from: '+20', count: 2 }, { from: '+21', count: 2 }, { from: '+10', count: 1 }]);
+        assert.equal(stats.topSenders.length, 10);
+      });
+    });
+
+    test('probe takes a durable write and stores no message', async (t) => {
+      const { storage } = await open(t);
+      await storage.probe();
+      assert.equal((await storage.list(EVERYTHING)).total, 0);
+    });
+
+    test('sizes are those of what is stored', async (t) => {
+      const { storage } = await open(t);
+      await storage.append(message());
+      const { databaseBytes, freeDiskBytes } = await storage.sizes();
+      assert.ok((databaseBytes ?? 0) > 0 && (freeDiskBytes ?? 0) > 0);
+    });
+
+    test('refuses reads past its bound at once, and answers the others', async (t) => {
+      const { storage } = await open(t);
+      const reads = Array.from({ length: 500 }, () => storage.stats());
+      const results = await Promise.allSettled(reads);
+      const refused = results.filter((result) => result.status === 'rejected');
+      assert.ok(refused.length > 0 && refused.length < reads.length);
+      assert.ok(refused.every(({ reason }) => reason instanceof StorageUnavailable));
+      assert.equal(storage.readsWaiting(), 0);
+    });
+
+    test('close answers what was appended before, and refuses what comes after', async (t) => {
+      const { storage } = await open(t);
+      const appended = Array.from({ length: 20 }, (_, index) => storage.append(message({ message_id: `m${index}` })));
+      const closed = storage.close();
+      await assert.rejects(storage.append(message()), StorageUnavailable);
+      assert.deepEqual(new Set(await Promise.all(appended)), new Set(['stored']));
+      await closed;
+      await assert.rejects(storage.list(EVERYTHING), StorageUnavailable);
+      await assert.rejects(storage.probe(), StorageUnavailable);
+    });
+  });
+}

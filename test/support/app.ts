@@ -1,0 +1,60 @@
+import { join } from 'node:path';
+import { startApp, type AppOptions } from '../../src/app.ts';
+import { readConfig, type Config } from '../../src/config.ts';
+import { createLog } from '../../src/observe/log.ts';
+import { message, SECRET, sign } from './messages.ts';
+import { temporaryFolder, type Scope } from './temporary.ts';
+
+type LogLine = Readonly<Record<string, unknown>>;
+
+export interface TestApp {
+  readonly url: string;
+  readonly port: number;
+  readonly databasePath: string;
+  /** Every log line so far, parsed. */
+  readonly logs: LogLine[];
+  readonly stop: () => Promise<{ drained: number; unanswered: number }>;
+  get(path: string, init?: RequestInit): Promise<Response>;
+  /** Sends a body with the right signature. */
+  post(body: string | Uint8Array<ArrayBuffer>, headers?: Record<string, string>): Promise<Response>;
+  /** Sends a valid message with the right signature. */
+  send(changes?: Parameters<typeof message>[0]): Promise<Response>;
+  /** The value of one series of /metrics, such as `webhook_requests_total{result="ok"}`; undefined where there is none. */
+  metric(series: string): Promise<number | undefined>;
+}
+
+export function testConfig(environment: Record<string, string> = {}): Config {
+  const reading = readConfig({ WEBHOOK_SECRET: SECRET, HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'DEBUG', ...environment });
+  if (!reading.valid) throw new Error(reading.problems.join('; '));
+  return reading.config;
+}
+
+/** Starts the real service on a free port with a temporary database, and ends it after the test. */
+export async function startTestApp(
+  scope: Scope, environment: Record<string, string> = {}, openStorage?: NonNullable<AppOptions['openStorage']>,
+): Promise<TestApp> {
+  const databasePath = environment['DATABASE_URL'] ?? join(temporaryFolder(scope), 'app.db');
+  const config = testConfig({ ...environment, DATABASE_URL: databasePath });
+  const logs: LogLine[] = [];
+  const lines = { write: (line: string) => void logs.push(JSON.parse(line)), dropped: () => 0, flush: async () => {} };
+  const app = await startApp({
+    config, log: createLog(lines, config.logLevel), droppedLogLines: lines.dropped, ...(openStorage && { openStorage }),
+  });
+  let stopped: ReturnType<typeof app.stop> | undefined;
+  const stop = () => (stopped ??= app.stop());
+  scope.after(async () => void (await stop()));
+
+  const url = `http://127.0.0.1:${app.port}`;
+  const get: TestApp['get'] = (path, init) => fetch(url + path, init);
+  const post: TestApp['post'] = (body, headers = {}) =>
+    fetch(`${url}/webhook`, { method: 'POST', body, headers: { 'X-Signature': sign(body), ...headers } });
+  return {
+    url, port: app.port, databasePath, logs, stop, get, post,
+    send: (changes) => post(JSON.stringify(message(changes))),
+    async metric(series) {
+      const text = await (await get('/metrics')).text();
+      const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
+      return line === undefined ? undefined : Number(line.slice(series.length + 1));
+    },
+  };
+}
