@@ -2,7 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from './config.ts';
 import { StartRefused, type UnavailableReason } from './errors.ts';
-import { createListener, type Answered, type DrainReport, type HttpListener } from './http/listener.ts';
+import type { DrainReport } from './http/drain.ts';
+import { createListener, type Answered, type HttpListener } from './http/listener.ts';
 import { createRouter, type Route } from './http/router.ts';
 import { describeError, type Log, type LogLevel } from './observe/log.ts';
 import { createMetrics, exposeState, type Metrics } from './observe/metrics.ts';

@@ -1,4 +1,7 @@
-/** The failures that cross layers. Each is mapped to the outside in one place: to HTTP in `http/reply.ts`, to an exit status in `server.ts`. */
+/**
+ * The failures that cross layers. Each is mapped to the outside in one place: to HTTP in `http/reply.ts`, to an exit
+ * status in `main.ts`.
+ */
 
 /** Why the storage could not do what was asked, in words that may be shown in the log and in readiness. */
 export type UnavailableReason =

@@ -1,4 +1,6 @@
 /** The process: arguments and environment in, signals heard, exit statuses out. */
+import { constants } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { startApp, type App } from './app.ts';
 import { readConfig, type Config } from './config.ts';
@@ -12,6 +14,8 @@ const EXIT_OK = 0;
 const EXIT_REFUSED = 1;
 /** An inner failure that a restart may mend (EX_SOFTWARE of sysexits.h). */
 const EXIT_FAILED = 70;
+/** Added to a signal's number where it cuts the process off, as shells have it. */
+const SIGNAL_STATUS_BASE = 128;
 
 const STDOUT = 1;
 /** Longest wait for a slow reader of the log at the end. */
@@ -73,9 +77,10 @@ async function serve(config: Config, lines: LineWriter): Promise<void> {
   process.on('uncaughtException', fail);
   for (const warning of warningsOf(config)) log('WARNING', 'config_warning', { warning });
 
+  const end = createEnd(log, lines);
   try {
     const app = await startApp({ config, log, droppedLogLines: lines.dropped });
-    listenForEnd(app, log, lines);
+    end.handOver(app);
   } catch (error) {
     if (!(error instanceof StartRefused)) return fail(error);
     log('ERROR', 'start_refused', { problems: error.problems });
@@ -83,27 +88,36 @@ async function serve(config: Config, lines: LineWriter): Promise<void> {
   }
 }
 
-function listenForEnd(app: App, log: Log, lines: LineWriter): void {
-  let stopping = false;
-  const onSignal = (cause: NodeJS.Signals) => {
-    // process.exit would wait for a thread that is in the middle of a statement; a second signal means now.
-    if (stopping) process.kill(process.pid, 'SIGKILL');
-    stopping = true;
-    void app.stop().then((report) => {
-      log('INFO', 'stopping', { cause, ...report });
-      return exitAfterFlush(lines, EXIT_OK);
-    });
+/** Ends the process on a signal or when the storage failed for good; a signal counts from the first moment on. */
+function createEnd(log: Log, lines: LineWriter) {
+  let app: App | undefined;
+  let ending = false;
+
+  async function end(cause: string, status: number, patienceMs?: number): Promise<void> {
+    ending = true;
+    const patience = patienceMs === undefined ? [] : [delay(patienceMs)];
+    const report = await Promise.race([app?.stop(), ...patience]);
+    log('INFO', 'stopping', { cause, ...report });
+    await exitAfterFlush(lines, status);
+  }
+  const onSignal = (signal: NodeJS.Signals) => {
+    // A second signal means now. No thread holds this up: each reads and writes in short steps.
+    if (ending) process.exit(SIGNAL_STATUS_BASE + constants.signals[signal]);
+    void end(signal, EXIT_OK);
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
 
-  void app.failure.then(async (reason) => {
-    if (stopping) return;
-    stopping = true;
-    log('ERROR', 'storage_failed', { reason });
-    await Promise.race([app.stop(), new Promise((resolve) => setTimeout(resolve, FAILURE_DRAIN_MS))]);
-    await exitAfterFlush(lines, EXIT_FAILED);
-  });
+  return {
+    handOver(started: App): void {
+      app = started;
+      void started.failure.then((reason) => {
+        if (ending) return;
+        log('ERROR', 'storage_failed', { reason });
+        return end('storage_failed', EXIT_FAILED, FAILURE_DRAIN_MS);
+      });
+    },
+  };
 }
 
 async function exitAfterFlush(lines: LineWriter, status: number): Promise<void> {

@@ -11,8 +11,8 @@ import { threadName } from 'node:worker_threads';
 export interface Fault {
   /** The thread that it strikes. */
   readonly thread: 'writer' | 'reader';
-  /** The statement that it strikes, by its first words. */
-  readonly statement: string;
+  /** The statements that it strikes, by their first words. */
+  readonly statements: readonly string[];
   /** An SQLite result code to fail with, a thread's death, or a statement that takes this long. */
   readonly effect: { readonly errcode: number } | { readonly die: true } | { readonly busyMs: number };
 }
@@ -23,13 +23,13 @@ if (controlPath !== null) {
   const exec = DatabaseSync.prototype.exec;
   DatabaseSync.prototype.exec = function execOrFail(sql: string): void {
     const fault: Fault | null = existsSync(controlPath) ? JSON.parse(readFileSync(controlPath, 'utf8')) : null;
-    if (fault !== null && fault.thread === threadName && sql.startsWith(fault.statement)) strike(fault.effect);
+    if (fault !== null && fault.thread === threadName && fault.statements.some((words) => sql.startsWith(words))) strike(fault.effect);
     exec.call(this, sql);
   };
 }
 
 function strike(effect: Fault['effect']): void {
-  if ('die' in effect) throw Object.assign(new TypeError('the thread dies'), { fatal: true });
+  if ('die' in effect) process.exit(1);
   if ('errcode' in effect) throw Object.assign(new Error('injected'), { code: 'ERR_SQLITE_ERROR', errcode: effect.errcode });
   const end = performance.now() + effect.busyMs;
   while (performance.now() < end);

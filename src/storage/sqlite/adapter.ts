@@ -9,7 +9,7 @@ import { createGroupCommit } from '../group-commit.ts';
 import { StorageUnavailable } from '../../errors.ts';
 import type { Message } from '../../message.ts';
 import type { AppendOutcome, Storage, StorageObserver, StorageSizes } from '../storage.ts';
-import { startReaders } from './reader-pool.ts';
+import { READ_TIMEOUT_MS, startReaders } from './reader-pool.ts';
 import { startWriter } from './writer-client.ts';
 
 /** Messages accepted and not yet answered; with the largest message each, some 20 MB. */
@@ -47,7 +47,7 @@ export async function openSqliteStorage({ path, now, observer }: SqliteStorageOp
     append: groupCommit.add,
     hasRoom: groupCommit.hasRoom,
     async list(query) {
-      const reply = await readers.ask({ kind: 'list', query });
+      const reply = await readers.ask({ kind: 'list', query, deadline: Date.now() + READ_TIMEOUT_MS });
       if (reply.kind !== 'page') throw new StorageUnavailable('a reader failed');
       return reply.page;
     },
@@ -65,8 +65,7 @@ export async function openSqliteStorage({ path, now, observer }: SqliteStorageOp
     failure: writer.failure,
     async close() {
       await groupCommit.close();
-      await readers.close();
-      await writer.close();
+      await Promise.all([readers.close(), writer.close()]);
     },
   };
 }

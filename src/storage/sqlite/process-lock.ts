@@ -1,6 +1,6 @@
 import { DatabaseSync } from 'node:sqlite';
 import { StartRefused } from '../../errors.ts';
-import { reasonOf } from './failures.ts';
+import { reasonOf, THIS_USER } from './failures.ts';
 
 /** Held for the life of the process; the system lets go of it when the process ends, however it ends. */
 export interface ProcessLock {
@@ -22,7 +22,7 @@ export function lockForThisProcess(databasePath: string): ProcessLock {
   } catch (error) {
     const problem = reasonOf(error) === 'the database is locked by another process'
       ? `${databasePath} is already served by another process; stop that one first`
-      : `${path} cannot be written; make its folder writable for this user`;
+      : `${path} cannot be written; make its folder writable for ${THIS_USER}`;
     throw new StartRefused([`DATABASE_URL: ${problem}`]);
   }
 }

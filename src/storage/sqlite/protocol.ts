@@ -35,7 +35,8 @@ export type WriterMessage =
   | { readonly kind: 'notice'; readonly event: string; readonly fields: Readonly<Record<string, unknown>> };
 
 export type ReaderRequest =
-  | { readonly kind: 'list'; readonly query: MessageQuery }
+  /** `deadline` is in milliseconds since 1970. */
+  | { readonly kind: 'list'; readonly query: MessageQuery; readonly deadline: number }
   | { readonly kind: 'stats' };
 
 export type ReaderReply =

@@ -16,7 +16,7 @@ const READER_THREADS = 2;
 /** Reads that may wait for a thread; one more is answered 503. */
 const MAX_WAITING_READS = 64;
 /** From the question to the answer, waiting included. */
-const READ_TIMEOUT_MS = 5000;
+export const READ_TIMEOUT_MS = 5000;
 const FIRST_RESTART_MS = 100;
 const LONGEST_RESTART_MS = 10_000;
 

@@ -3,17 +3,18 @@ import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { reasonOf } from './failures.ts';
 import type { ReaderReply, ReaderRequest, ThreadData } from './protocol.ts';
-import { listMessages, readStats } from './queries.ts';
+import { createReads } from './queries.ts';
 import { BUSY_TIMEOUT_MS } from './schema.ts';
 
 const { path }: ThreadData = workerData;
 const database = new DatabaseSync(path, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
+const reads = createReads(database);
 
 function answer(request: ReaderRequest): ReaderReply {
   try {
     switch (request.kind) {
-      case 'list': return { kind: 'page', page: listMessages(database, request.query) };
-      case 'stats': return { kind: 'stats', stats: readStats(database) };
+      case 'list': return { kind: 'page', page: reads.list(request.query, request.deadline) };
+      case 'stats': return { kind: 'stats', stats: reads.stats() };
     }
   } catch (error) {
     return { kind: 'failed', reason: reasonOf(error) };

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { StartRefused } from '../../errors.ts';
 import { instantOf } from '../../message.ts';
-import { reasonOf, resultCode, SQLITE_READONLY_ROLLBACK } from './failures.ts';
+import { reasonOf, resultCode, SQLITE_READONLY_ROLLBACK, THIS_USER } from './failures.ts';
 
 /** Marks a file as ours in its header (https://sqlite.org/pragma.html#pragma_application_id): "whib" in ASCII. */
 const APPLICATION_ID = 0x77686962;
@@ -30,11 +30,10 @@ const MESSAGES_TABLE = `
 const REFERENCE_COLUMNS = ['id', 'message_id', 'from_number', 'to_number', 'ts', 'text'];
 
 /** A write that stores no message, to find out whether the database takes one; its parameter is the time in milliseconds since 1970. */
-export const WRITE_PROBE = `
-  INSERT INTO probe(only_row, probed_at) VALUES (1, ?) ON CONFLICT(only_row) DO UPDATE SET probed_at = excluded.probed_at`;
+export const WRITE_PROBE = 'UPDATE inbox SET probed_at = ?';
 
-/** Upgrades in order; the position of each is the `user_version` it starts from. Each can be interrupted and run again. */
-const UPGRADES: readonly ((database: DatabaseSync, notice: Notice) => void)[] = [addInstantAndReceivedAt];
+/** Upgrades in order; the position of each is the `user_version` that it starts from. Each can be cut off and run again. */
+const UPGRADES: readonly ((database: DatabaseSync, notice: Notice) => void)[] = [addInstantAndReceivedAt, keepCounts];
 
 /**
  * `instant` is what messages are ordered by (`instantOf`), or the `ts` itself where that is no instant; `received_at`
@@ -57,7 +56,27 @@ function addInstantAndReceivedAt(database: DatabaseSync, notice: Notice): void {
   database.exec(`
     CREATE INDEX IF NOT EXISTS messages_by_instant ON messages(instant, message_id);
     CREATE INDEX IF NOT EXISTS messages_by_sender ON messages(from_number, instant, message_id);
-    CREATE TABLE IF NOT EXISTS probe(only_row INTEGER PRIMARY KEY CHECK (only_row = 1), probed_at INTEGER NOT NULL);
+  `);
+}
+
+/**
+ * What would otherwise be counted over the whole table: how many messages each sender has, and in the single row of
+ * `inbox` how many messages and senders there are. The writer keeps both in the transaction that stores a message.
+ */
+function keepCounts(database: DatabaseSync): void {
+  database.exec(`
+    BEGIN IMMEDIATE;
+    DROP TABLE IF EXISTS senders;
+    DROP TABLE IF EXISTS inbox;
+    CREATE TABLE senders(from_number TEXT PRIMARY KEY NOT NULL, messages INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO senders SELECT from_number, count(*) FROM messages GROUP BY from_number;
+    CREATE INDEX senders_by_messages ON senders(messages DESC, from_number);
+    CREATE TABLE inbox(
+      only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+      messages INTEGER NOT NULL, senders INTEGER NOT NULL, probed_at INTEGER NOT NULL
+    );
+    INSERT INTO inbox SELECT 1, total(messages), count(*), 0 FROM senders;
+    COMMIT;
   `);
 }
 
@@ -165,11 +184,12 @@ function readPragma(database: DatabaseSync, name: string): unknown {
 function openProblem(error: unknown, path: string): string {
   const remedy: Partial<Record<ReturnType<typeof reasonOf>, string>> = {
     'the database is damaged': 'is not a SQLite database, or is damaged; move it away or restore a backup',
-    'the database is read-only': 'cannot be written; make the file and its folder writable for this user',
+    'the database is read-only': `cannot be written; make the file and its folder writable for ${THIS_USER}`,
     'the database is locked by another process': 'is locked by another process; stop it, or wait until it lets go',
     'the disk is full': 'cannot be opened: the disk is full; free some space',
     'a write failed': 'cannot be written: the disk reports an error',
     'a sync to disk failed': 'cannot be made durable: a sync to disk failed',
   };
-  return `DATABASE_URL: ${path} ${remedy[reasonOf(error)] ?? 'cannot be opened; make the file and its folder readable and writable for this user'}`;
+  const otherwise = `cannot be opened; make the file and its folder readable and writable for ${THIS_USER}`;
+  return `DATABASE_URL: ${path} ${remedy[reasonOf(error)] ?? otherwise}`;
 }

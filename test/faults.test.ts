@@ -1,0 +1,110 @@
+/** Bad days: SQLite or a thread fails in a running server. No false 200, a clear line, the right exit status. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { describe, test, type TestContext } from 'node:test';
+import { createFaults } from './support/faults.ts';
+import { message, sign } from './support/messages.ts';
+import { startServerProcess } from './support/server-process.ts';
+import { temporaryFolder } from './support/temporary.ts';
+import { waitFor } from './support/wait.ts';
+
+const SQLITE_CORRUPT = 11;
+const SQLITE_FULL = 13;
+const SQLITE_IOERR_WRITE = 778;
+const SQLITE_IOERR_FSYNC = 1034;
+
+async function start(t: TestContext) {
+  const folder = temporaryFolder(t);
+  const path = join(folder, 'app.db');
+  const faults = createFaults(folder);
+  const server = startServerProcess(t, { env: { DATABASE_URL: path }, nodeArguments: faults.nodeArguments });
+  const url = await server.url();
+  const send = (message_id: string) => {
+    const body = JSON.stringify(message({ message_id }));
+    return fetch(`${url}/webhook`, { method: 'POST', body, headers: { 'X-Signature': sign(body) } });
+  };
+  const reasons = async () => {
+    const { reasons = [] }: { reasons?: string[] } = JSON.parse(await (await fetch(`${url}/health/ready`)).text());
+    return reasons;
+  };
+  const storedIds = () => {
+    const database = new DatabaseSync(path, { readOnly: true });
+    try {
+      return database.prepare('SELECT message_id FROM messages ORDER BY id').all().map((row) => row['message_id']);
+    } finally {
+      database.close();
+    }
+  };
+  return { server, url, faults, send, reasons, storedIds };
+}
+
+describe('a commit that fails', () => {
+  const passing: [string, number, string][] = [
+    ['as the disk is full', SQLITE_FULL, 'the disk is full'],
+    ['as a write failed', SQLITE_IOERR_WRITE, 'a write failed'],
+    ['as a page is damaged', SQLITE_CORRUPT, 'the database is damaged'],
+  ];
+  for (const [what, errcode, reason] of passing) {
+    test(`${what}: 503, reads go on, not ready while it lasts, then accepted again`, async (t) => {
+      const { server, url, faults, send, reasons, storedIds } = await start(t);
+      assert.equal((await send('before')).status, 200);
+      faults.set({ thread: 'writer', statements: ['COMMIT'], effect: { errcode } });
+      assert.equal((await send('during')).status, 503);
+      assert.deepEqual(storedIds(), ['before']);
+      assert.equal((await fetch(`${url}/messages`)).status, 200);
+      await waitFor('not ready', async () => (await reasons()).includes(reason));
+      assert.equal((await server.line('not_ready'))['level'], 'WARNING');
+      faults.set(null);
+      await waitFor('ready', async () => (await reasons()).length === 0);
+      assert.equal((await send('during')).status, 200);
+      assert.deepEqual(storedIds(), ['before', 'during']);
+    });
+  }
+
+  test('as a sync failed: no acknowledgement ever after, and status 70 with one clear line', async (t) => {
+    const { server, faults, send } = await start(t);
+    faults.set({ thread: 'writer', statements: ['COMMIT'], effect: { errcode: SQLITE_IOERR_FSYNC } });
+    const attempts = await Promise.all(Array.from({ length: 20 }, (_, index) => send(`m${index}`).then(({ status }) => status, () => 'closed')));
+    assert.ok(attempts.every((outcome) => outcome === 503 || outcome === 'closed'), JSON.stringify(attempts));
+    assert.deepEqual(await server.ended, { code: 70, signal: null });
+    assert.deepEqual(server.lines.filter(({ event }) => event === 'storage_failed').map(({ reason }) => reason), ['a sync to disk failed']);
+  });
+
+  test('and cannot be rolled back either: the same, as the transaction cannot be trusted any more', async (t) => {
+    const { server, faults, send } = await start(t);
+    faults.set({ thread: 'writer', statements: ['COMMIT', 'ROLLBACK'], effect: { errcode: SQLITE_FULL } });
+    assert.notEqual(await send('x').then(({ status }) => status, () => 'closed'), 200);
+    assert.deepEqual(await server.ended, { code: 70, signal: null });
+    assert.equal((await server.line('storage_failed'))['reason'], 'the disk is full');
+  });
+});
+
+describe('a thread that dies', () => {
+  test('the writer: no false 200, no hung request, status 70', async (t) => {
+    const { server, faults, send } = await start(t);
+    faults.set({ thread: 'writer', statements: ['COMMIT'], effect: { die: true } });
+    const attempts = await Promise.all(Array.from({ length: 20 }, (_, index) => send(`m${index}`).then(({ status }) => status, () => 'closed')));
+    assert.ok(attempts.every((outcome) => outcome === 503 || outcome === 'closed'), JSON.stringify(attempts));
+    assert.deepEqual(await server.ended, { code: 70, signal: null });
+    assert.equal((await server.line('storage_failed'))['reason'], 'the writer thread died');
+  });
+
+  test('a reader: its read is 503, and it is replaced', async (t) => {
+    const { url, faults, send } = await start(t);
+    faults.set({ thread: 'reader', statements: ['BEGIN'], effect: { die: true } });
+    assert.equal((await fetch(`${url}/stats`)).status, 503);
+    assert.equal((await fetch(`${url}/stats`)).status, 503);
+    assert.equal((await send('x')).status, 200);
+    faults.set(null);
+    await waitFor('a new reader', async () => (await fetch(`${url}/stats`)).status === 200);
+  });
+});
+
+test('a read that takes too long is 503, and senders do not notice', async (t) => {
+  const { url, faults, send } = await start(t);
+  faults.set({ thread: 'reader', statements: ['BEGIN'], effect: { busyMs: 6000 } });
+  const read = fetch(`${url}/stats`);
+  assert.equal((await send('x')).status, 200);
+  assert.equal((await read).status, 503);
+});
