@@ -205,10 +205,10 @@ describe('the end', () => {
   });
 });
 
-describe('dist/healthcheck.js', () => {
-  const check = (env: Record<string, string>) => spawnSync(process.execPath, [join(CHECKOUT, 'dist/healthcheck.js')], { env }).status;
+for (const script of ['dist/healthcheck.js', 'src/healthcheck.ts']) {
+  const check = (env: Record<string, string>) => spawnSync(process.execPath, [join(CHECKOUT, script)], { env }).status;
 
-  test('ends with 0 where the service is ready, else with 1', async (t) => {
+  test(`${script} ends with 0 where the service is ready, else with 1`, async (t) => {
     const { server } = start(t);
     const { port } = new URL(await server.url());
     for (const HOST of ['127.0.0.1', '0.0.0.0']) assert.equal(check({ HOST, PORT: port }), 0);
@@ -219,4 +219,4 @@ describe('dist/healthcheck.js', () => {
     assert.equal(check({ PORT: port }), 1);
     assert.equal(check({ PORT: 'x' }), 1);
   });
-});
+}

@@ -32,9 +32,10 @@ export interface ServerProcessOptions {
 /** Starts the service as a process of its own, on a free loopback port, and ends it after the test. */
 export function startServerProcess(scope: Scope, options: ServerProcessOptions): ServerProcess {
   const { env, script = 'src/server.ts', nodeArguments = [], args = [], uid } = options;
-  const coverage = process.env['NODE_V8_COVERAGE'];
+  // Node.js hands its own setting on to children; another user could not write where the coverage goes.
+  const noCoverage = uid === undefined ? {} : { NODE_V8_COVERAGE: '' };
   const child = spawn(process.execPath, [...nodeArguments, join(CHECKOUT, script), ...args], {
-    env: { WEBHOOK_SECRET: SECRET, HOST: '127.0.0.1', PORT: '0', ...(coverage && { NODE_V8_COVERAGE: coverage }), ...env },
+    env: { WEBHOOK_SECRET: SECRET, HOST: '127.0.0.1', PORT: '0', ...noCoverage, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(uid !== undefined && { uid, gid: uid }),
   });

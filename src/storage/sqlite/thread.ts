@@ -4,9 +4,9 @@ import type { ThreadData } from './protocol.ts';
 
 /**
  * Starts a database thread. tsc rewrites the extension of an import but not of a URL, so it is taken from this very
- * file: `.ts` from source, `.js` from `dist/`. The threads get no environment: they need none, and it holds the secret.
+ * file: `.ts` from source, `.js` from `dist/`.
  */
 export function startThread(script: 'writer' | 'reader', workerData: ThreadData): Worker {
   const extension = extname(import.meta.filename);
-  return new Worker(new URL(`./${script}${extension}`, import.meta.url), { workerData, name: script, env: {} });
+  return new Worker(new URL(`./${script}${extension}`, import.meta.url), { workerData, name: script });
 }
