@@ -41,6 +41,7 @@ export async function startApp({ config, log, droppedLogLines, openStorage = ope
   const metrics = createMetrics();
   const storage = await openStorage({
     path: config.databasePath,
+    queryTimeoutMs: config.queryTimeoutMs,
     now: Date.now,
     observer: { batchCommitted: metrics.batchCommitted, notice: (event, fields) => log('INFO', event, fields) },
   });
@@ -57,6 +58,7 @@ export async function startApp({ config, log, droppedLogLines, openStorage = ope
     { method: 'GET', path: '/metrics', handler: showMetrics },
   ];
   const listener = createListener({
+    limits: config,
     router: createRouter(routes),
     onAnswered: (answered) => reportAnswered(answered, log, metrics),
     onConnectionRefused: metrics.connectionRefused,

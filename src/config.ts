@@ -13,6 +13,16 @@ export interface Config {
   readonly port: number;
   /** Largest accepted webhook body in bytes. */
   readonly maxBodyBytes: number;
+  /** Connections open at the same time; past it the oldest idle one makes room. */
+  readonly maxConnections: number;
+  /** Longest time for the head of a request to arrive, in milliseconds. */
+  readonly headerTimeoutMs: number;
+  /** Longest time for a whole request to arrive, and for its answer to be taken, in milliseconds. */
+  readonly requestTimeoutMs: number;
+  /** Longest time that a connection stays open between requests, in milliseconds. */
+  readonly idleTimeoutMs: number;
+  /** Longest time for a read, waiting included, in milliseconds. */
+  readonly queryTimeoutMs: number;
   /** Longest time from SIGTERM to the end of the process, in milliseconds. */
   readonly shutdownTimeoutMs: number;
 }
@@ -22,7 +32,8 @@ export type ConfigReading =
   | { readonly valid: false; readonly problems: readonly string[] };
 
 export const LARGEST_MAX_BODY_BYTES = 64 * 1024 * 1024;
-const LARGEST_SHUTDOWN_TIMEOUT_MS = 10 * 60 * 1000;
+const LARGEST_MAX_CONNECTIONS = 100_000;
+const LARGEST_TIMEOUT_MS = 10 * 60 * 1000;
 
 const SWITCH_WORDS = new Map([
   ['true', true], ['1', true], ['yes', true], ['on', true],
@@ -48,6 +59,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): ConfigReading {
       const number = /^[0-9]{1,15}$/.test(text) ? Number(text) : NaN;
       return number >= least && number <= most ? number : undefined;
     });
+  const milliseconds = (name: string, fallback: number) => wholeNumber(name, fallback, 1, LARGEST_TIMEOUT_MS);
 
   const secret = environment['WEBHOOK_SECRET'] ?? '';
   const config: Config = Object.freeze({
@@ -59,7 +71,12 @@ export function readConfig(environment: NodeJS.ProcessEnv): ConfigReading {
     host: read('HOST', '0.0.0.0', 'an address or host name to listen on', (text) => (/\s/.test(text) ? undefined : text)),
     port: wholeNumber('PORT', 8000, 0, 65535),
     maxBodyBytes: wholeNumber('MAX_BODY_BYTES', 65536, 1, LARGEST_MAX_BODY_BYTES),
-    shutdownTimeoutMs: wholeNumber('SHUTDOWN_TIMEOUT_MS', 8000, 1, LARGEST_SHUTDOWN_TIMEOUT_MS),
+    maxConnections: wholeNumber('MAX_CONNECTIONS', 1000, 1, LARGEST_MAX_CONNECTIONS),
+    headerTimeoutMs: milliseconds('HEADER_TIMEOUT_MS', 10_000),
+    requestTimeoutMs: milliseconds('REQUEST_TIMEOUT_MS', 30_000),
+    idleTimeoutMs: milliseconds('IDLE_TIMEOUT_MS', 75_000),
+    queryTimeoutMs: milliseconds('QUERY_TIMEOUT_MS', 5000),
+    shutdownTimeoutMs: milliseconds('SHUTDOWN_TIMEOUT_MS', 8000),
   });
   return problems.length === 0 ? { valid: true, config } : { valid: false, problems };
 }

@@ -17,7 +17,8 @@ describe('readConfig', () => {
   test('has the defaults of the contract', () => {
     assert.deepEqual(configOf({}), {
       secret: null, databasePath: '/data/app.db', logLevel: 'INFO', metricsEnabled: true, host: '0.0.0.0', port: 8000,
-      maxBodyBytes: 65536, shutdownTimeoutMs: 8000,
+      maxBodyBytes: 65536, maxConnections: 1000, headerTimeoutMs: 10_000, requestTimeoutMs: 30_000, idleTimeoutMs: 75_000,
+      queryTimeoutMs: 5000, shutdownTimeoutMs: 8000,
     });
   });
 
@@ -66,7 +67,8 @@ describe('readConfig', () => {
 
   test('names every problem at once, and no value', () => {
     const canary = 'canary-4711';
-    const names = ['DATABASE_URL', 'LOG_LEVEL', 'ENABLE_METRICS', 'PORT', 'MAX_BODY_BYTES', 'SHUTDOWN_TIMEOUT_MS'];
+    const names = ['DATABASE_URL', 'LOG_LEVEL', 'ENABLE_METRICS', 'PORT', 'MAX_BODY_BYTES', 'MAX_CONNECTIONS', 'HEADER_TIMEOUT_MS',
+      'REQUEST_TIMEOUT_MS', 'IDLE_TIMEOUT_MS', 'QUERY_TIMEOUT_MS', 'SHUTDOWN_TIMEOUT_MS'];
     const problems = problemsOf(Object.fromEntries(names.map((name) => [name, `${canary}:?`])));
     assert.deepEqual(problems.map((problem) => problem.split(' ')[0]), names);
     assert.ok(!problems.join().includes(canary));

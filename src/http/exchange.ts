@@ -31,7 +31,16 @@ export interface OpenExchange extends Omit<Exchange, 'query'> {
 /** Longest unread body that is worth skipping to keep its connection. */
 const SKIPPABLE_BODY_BYTES = 64 * 1024;
 
-export function createExchange(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): OpenExchange {
+export interface ExchangeOptions {
+  /** The client waits to be told before it sends its body. */
+  readonly expectsContinue: boolean;
+  /** Longest time for the client to take the answer, in milliseconds. */
+  readonly answerTimeoutMs: number;
+}
+
+export function createExchange(
+  request: IncomingMessage, response: ServerResponse, { expectsContinue, answerTimeoutMs }: ExchangeOptions,
+): OpenExchange {
   const requestId = randomUUID();
   let body: BodyReader | undefined;
   let reading = false;
@@ -65,11 +74,19 @@ export function createExchange(request: IncomingMessage, response: ServerRespons
       const content = request.method === 'HEAD' ? '' : reply.body;
       if (!closing || request.complete) {
         response.end(content);
-        return;
+      } else {
+        response.flushHeaders();
+        if (content !== '') response.write(content);
+        void discardBody(request).then(() => response.end());
       }
-      response.flushHeaders();
-      if (content !== '') response.write(content);
-      void discardBody(request).then(() => response.end());
+      if (response.writableLength > 0) limitAnswerTime(response, answerTimeoutMs);
     },
   };
+}
+
+/** A client that takes its answer byte by byte would hold the rest of it in memory for as long as it likes. */
+function limitAnswerTime(response: ServerResponse, timeoutMs: number): void {
+  const timer = setTimeout(() => response.destroy(), timeoutMs);
+  timer.unref();
+  response.once('close', () => clearTimeout(timer));
 }

@@ -22,7 +22,16 @@ export interface Answered {
   readonly remoteAddress: string | null;
 }
 
+/** What a client may take; times in milliseconds. `Config` has it. */
+export interface Limits {
+  readonly maxConnections: number;
+  readonly headerTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+}
+
 export interface ListenerOptions {
+  readonly limits: Limits;
   readonly router: Router;
   readonly onAnswered: (answered: Answered) => void;
   readonly onConnectionRefused: () => void;
@@ -41,23 +50,20 @@ export interface HttpListener {
   drain(timeoutMs: number): Promise<DrainReport>;
 }
 
-const MAX_CONNECTIONS = 1000;
-const HEAD_TIMEOUT_MS = 10_000;
-const REQUEST_TIMEOUT_MS = 30_000;
-const KEEP_ALIVE_TIMEOUT_MS = 75_000;
-/** A socket without any traffic in the middle of an exchange, such as a client that reads nothing. */
-const STALLED_SOCKET_MS = 30_000;
 /** How often node:http looks for requests past their timeout. */
-const TIMEOUT_CHECK_MS = 1000;
+const TIMEOUT_CHECK_MS = 500;
 
 export function createListener(options: ListenerOptions): HttpListener {
-  const connections = createConnections();
-  const server = createLimitedServer();
+  const connections = createConnections(options.limits);
+  const server = createLimitedServer(options.limits);
   const answer = createAnswer(options, connections);
   const accept = createAccept(options, connections, answer);
 
-  server.on('connection', connections.track);
-  server.on('drop', options.onConnectionRefused);
+  server.on('connection', (socket) => {
+    if (connections.track(socket)) return;
+    options.onConnectionRefused();
+    socket.destroy();
+  });
   server.on('request', (request, response) => accept(request, response, false));
   server.on('checkContinue', (request, response) => accept(request, response, true));
   server.on('checkExpectation', (request, response) => {
@@ -74,19 +80,19 @@ export function createListener(options: ListenerOptions): HttpListener {
   };
 }
 
-function createLimitedServer(): Server {
+function createLimitedServer({ headerTimeoutMs, requestTimeoutMs, idleTimeoutMs }: Limits): Server {
   const server = createServer({
-    headersTimeout: HEAD_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    headersTimeout: Math.min(headerTimeoutMs, requestTimeoutMs),
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: idleTimeoutMs,
     connectionsCheckingInterval: TIMEOUT_CHECK_MS,
     // Judged in request-head.ts, so that the refusal has the headers that every answer has.
     requireHostHeader: false,
   });
-  server.maxConnections = MAX_CONNECTIONS;
   // The head is bounded in bytes; a bound on the count would drop the rest without a word, a second signature among them.
   server.maxHeadersCount = 0;
-  server.setTimeout(STALLED_SOCKET_MS);
+  // A socket without any traffic in the middle of an exchange.
+  server.setTimeout(requestTimeoutMs);
   return server;
 }
 

@@ -4,7 +4,7 @@
  */
 import type { KeyObject } from 'node:crypto';
 import { StorageUnavailable } from '../errors.ts';
-import type { BodyAbort } from '../http/body.ts';
+import { type BodyAbort, declaredLength } from '../http/body.ts';
 import type { Exchange } from '../http/exchange.ts';
 import {
   badRequest, INVALID_SIGNATURE, OK, payloadTooLarge, REQUEST_INCOMPLETE, UNAVAILABLE, unprocessable, UNSUPPORTED_ENCODING,
@@ -37,15 +37,37 @@ type Ending =
   | { readonly result: 'invalid_signature'; readonly reason: SignatureFault }
   | { readonly result: 'invalid_payload'; readonly faults: readonly Fault[] };
 
+/** Bytes of bodies that may be on their way at the same time; one of the largest size may be in any case. */
+const BODIES_BUDGET_BYTES = 64 * 1024 * 1024;
+
 export function createReceive(options: ReceiveOptions): Handler {
+  const bodies = createBudget(Math.max(BODIES_BUDGET_BYTES, options.maxBodyBytes));
   return async (exchange) => {
-    const ending = await receive(exchange, options);
+    const ending = await receive(exchange, options, bodies);
     report(exchange.requestId, ending, options);
     return replyTo(ending, options.maxBodyBytes);
   };
 }
 
-async function receive(exchange: Exchange, { secret, maxBodyBytes, storage, log }: ReceiveOptions): Promise<Ending> {
+type Budget = ReturnType<typeof createBudget>;
+
+function createBudget(total: number) {
+  let reserved = 0;
+  return {
+    /** False where so much is not left. */
+    reserve(amount: number): boolean {
+      if (reserved + amount > total) return false;
+      reserved += amount;
+      return true;
+    },
+    release(amount: number): void {
+      reserved -= amount;
+    },
+  };
+}
+
+async function receive(exchange: Exchange, options: ReceiveOptions, bodies: Budget): Promise<Ending> {
+  const { secret, maxBodyBytes, storage, log } = options;
   if (secret === null) return { result: 'unavailable', message_id: null, reason: 'no secret is set' };
   if (!storage.hasRoom()) return { result: 'unavailable', message_id: null, reason: 'the queue is full' };
 
@@ -53,7 +75,10 @@ async function receive(exchange: Exchange, { secret, maxBodyBytes, storage, log 
   const encoding = headers['content-encoding'];
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') return { result: 'unsupported_encoding' };
 
+  const reserved = Math.min(declaredLength(exchange.request) ?? maxBodyBytes, maxBodyBytes);
+  if (!bodies.reserve(reserved)) return { result: 'unavailable', message_id: null, reason: 'too many bodies are being read' };
   const body = await exchange.readBody(maxBodyBytes);
+  bodies.release(reserved);
   if (body.kind === 'too large') return { result: 'payload_too_large' };
   if (body.kind === 'aborted' && body.why === 'shutting down') return { result: 'unavailable', message_id: null, reason: body.why };
   if (body.kind === 'aborted') return { result: 'aborted', reason: body.why };

@@ -9,7 +9,7 @@ import { createGroupCommit } from '../group-commit.ts';
 import { StorageUnavailable } from '../../errors.ts';
 import type { Message } from '../../message.ts';
 import type { AppendOutcome, Storage, StorageObserver, StorageSizes } from '../storage.ts';
-import { READ_TIMEOUT_MS, startReaders } from './reader-pool.ts';
+import { startReaders } from './reader-pool.ts';
 import { startWriter } from './writer-client.ts';
 
 /** Messages accepted and not yet answered; with the largest message each, some 20 MB. */
@@ -18,17 +18,19 @@ const MAX_BATCH = 256;
 
 export interface SqliteStorageOptions {
   readonly path: string;
+  /** Longest time for a read, waiting included, in milliseconds. */
+  readonly queryTimeoutMs: number;
   /** Milliseconds since 1970; stamped on each stored batch. */
   readonly now: () => number;
   readonly observer: StorageObserver;
 }
 
 /** Opens the database, upgrading it where needed. Throws StartRefused where an operator has to mend something first. */
-export async function openSqliteStorage({ path, now, observer }: SqliteStorageOptions): Promise<Storage> {
+export async function openSqliteStorage({ path, queryTimeoutMs, now, observer }: SqliteStorageOptions): Promise<Storage> {
   // Large sorts spill into temporary files; beside the database is the one place sure to be writable.
   process.env['SQLITE_TMPDIR'] ??= dirname(path);
   const writer = await startWriter(path, now, observer);
-  const readers = startReaders(path);
+  const readers = startReaders(path, queryTimeoutMs);
   let lastStoredAt = writer.lastStoredAt;
 
   const groupCommit = createGroupCommit<Message, AppendOutcome>({
@@ -47,7 +49,7 @@ export async function openSqliteStorage({ path, now, observer }: SqliteStorageOp
     append: groupCommit.add,
     hasRoom: groupCommit.hasRoom,
     async list(query) {
-      const reply = await readers.ask({ kind: 'list', query, deadline: Date.now() + READ_TIMEOUT_MS });
+      const reply = await readers.ask({ kind: 'list', query, deadline: Date.now() + queryTimeoutMs });
       if (reply.kind !== 'page') throw new StorageUnavailable('a reader failed');
       return reply.page;
     },

@@ -15,8 +15,6 @@ export interface ReaderPool {
 const READER_THREADS = 2;
 /** Reads that may wait for a thread; one more is answered 503. */
 const MAX_WAITING_READS = 64;
-/** From the question to the answer, waiting included. */
-export const READ_TIMEOUT_MS = 5000;
 const FIRST_RESTART_MS = 100;
 const LONGEST_RESTART_MS = 10_000;
 
@@ -25,7 +23,8 @@ interface Job {
   readonly settle: (reply: ReaderReply) => void;
 }
 
-export function startReaders(path: string): ReaderPool {
+/** Starts the reader threads. `timeoutMs` is from a question to its answer, waiting included. */
+export function startReaders(path: string, timeoutMs: number): ReaderPool {
   const jobs: Job[] = [];
   let closed = false;
   const readers = Array.from({ length: READER_THREADS }, () => startReader(path, () => jobs.shift()));
@@ -47,7 +46,7 @@ export function startReaders(path: string): ReaderPool {
           const position = jobs.indexOf(job);
           if (position !== -1) jobs.splice(position, 1);
           job.settle({ kind: 'failed', reason: 'a read took too long' });
-        }, READ_TIMEOUT_MS);
+        }, timeoutMs);
         jobs.push(job);
         readers.find((reader) => reader.isIdle())?.takeNext();
       });

@@ -35,6 +35,8 @@ function serve(database: DatabaseSync, lock: ProcessLock): void {
   const transaction = createTransaction(database);
   const files = watchFiles();
   let syncFailed = false;
+  /** A damaged page may be one that a probe never touches, so only a commit tells that all is well again. */
+  let damaged = false;
 
   const attempt = (work: () => readonly AppendOutcome[]): WriterReply => {
     try {
@@ -44,6 +46,7 @@ function serve(database: DatabaseSync, lock: ProcessLock): void {
       return { kind: 'committed', outcomes };
     } catch (error) {
       const reason = reasonOf(error);
+      damaged ||= reason === 'the database is damaged';
       // After a failed sync the next commit would "succeed" over pages that never reached the disk.
       syncFailed ||= reason === 'a sync to disk failed' || database.isTransaction;
       return { kind: 'failed', reason, fatal: syncFailed };
@@ -52,8 +55,13 @@ function serve(database: DatabaseSync, lock: ProcessLock): void {
 
   port?.on('message', (request: WriterRequest) => {
     switch (request.kind) {
-      case 'commit': return tell(attempt(() => commit(JSON.parse(request.batch))));
+      case 'commit': {
+        const reply = attempt(() => commit(JSON.parse(request.batch)));
+        if (reply.kind === 'committed' && reply.outcomes.includes('stored')) damaged = false;
+        return tell(reply);
+      }
       case 'probe': return tell(attempt(() => {
+        if (damaged) throw new StorageUnavailable('the database is damaged');
         probe.run(request.at);
         return [];
       }));
