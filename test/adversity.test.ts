@@ -1,0 +1,129 @@
+/** Bad days made with the system's own means: limits of the process, damaged and missing files, a log that nobody reads. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { closeSync, openSync, statSync, unlinkSync, writeSync } from 'node:fs';
+import { Agent } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { describe, test, type TestContext } from 'node:test';
+import { sendMessage, startClosedLoop } from './support/load.ts';
+import { startServerProcess, type ServerProcess } from './support/server-process.ts';
+import { temporaryFolder } from './support/temporary.ts';
+import { waitFor } from './support/wait.ts';
+
+const PAGE_BYTES = 4096;
+
+async function start(t: TestContext, path = join(temporaryFolder(t), 'app.db')) {
+  const server = startServerProcess(t, { env: { DATABASE_URL: path } });
+  const url = await server.url();
+  const agent = new Agent({ keepAlive: true });
+  t.after(() => agent.destroy());
+  let sent = 0;
+  const send = async () => (await sendMessage(agent, Number(new URL(url).port), `m${sent += 1}`)).status;
+  const isReady = async () => (await fetch(`${url}/health/ready`)).status === 200;
+  const metric = async (name: string) => Number(new RegExp(`^${name} (.*)$`, 'm').exec(await (await fetch(`${url}/metrics`)).text())?.[1]);
+  return { path, server, url, send, isReady, metric };
+}
+
+/** Changes a resource limit of a running process; false where that is not possible here. */
+function limit({ child }: ServerProcess, resource: string): boolean {
+  return spawnSync('prlimit', ['--pid', String(child.pid), resource]).status === 0;
+}
+
+describe('a database that may not grow', () => {
+  test('is 503 and not ready, reads go on, and once there is room it accepts again without a restart', async (t) => {
+    const { server, url, send, isReady } = await start(t);
+    assert.equal(await send(), 200);
+    if (!limit(server, `--fsize=${200 * 1024}:`)) return t.skip('prlimit is not installed here');
+    await waitFor('the limit', async () => await send() === 503);
+    await waitFor('not ready', async () => !await isReady());
+    assert.equal((await fetch(`${url}/messages`)).status, 200);
+    limit(server, '--fsize=unlimited:');
+    await waitFor('an acknowledgement', async () => await send() === 200);
+    await waitFor('ready', isReady);
+  });
+});
+
+describe('a database that is damaged while it is served', () => {
+  test('gives no false 200, is not ready, and says so in the log', async (t) => {
+    const { path, server, send } = await start(t);
+    for (let count = 0; count < 50; count += 1) await send();
+    server.child.kill('SIGTERM');
+    await server.ended;
+    const database = new DatabaseSync(path);
+    const root = database.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_messages_1'").get()?.['rootpage'];
+    database.close();
+    const file = openSync(path, 'r+');
+    writeSync(file, Buffer.alloc(PAGE_BYTES, 0xff), 0, PAGE_BYTES, (Number(root) - 1) * PAGE_BYTES);
+    closeSync(file);
+
+    const damaged = await start(t, path);
+    assert.equal(await damaged.send(), 503);
+    await waitFor('not ready', async () => !await damaged.isReady());
+    assert.deepEqual((await damaged.server.line('not_ready'))['reasons'], ['the database is damaged']);
+    assert.equal(await damaged.send(), 503);
+  });
+});
+
+describe('a database file that goes missing', () => {
+  for (const suffix of ['', '-wal']) {
+    test(`app.db${suffix}: nothing is acknowledged any more, and it is not ready`, async (t) => {
+      const { path, send, isReady } = await start(t);
+      assert.equal(await send(), 200);
+      unlinkSync(`${path}${suffix}`);
+      assert.equal(await send(), 503);
+      await waitFor('not ready', async () => !await isReady());
+    });
+  }
+});
+
+describe('a log that nobody reads', () => {
+  test('stops neither the messages nor the end, and what is lost is counted', async (t) => {
+    const { server, url, send, metric } = await start(t);
+    server.child.stdout?.pause();
+    // The longest lines are those of the longest ids.
+    let sent = 0;
+    const load = startClosedLoop(Number(new URL(url).port), 32, () => `${'😀'.repeat(500)}${sent += 1}`);
+    await waitFor('lost lines', async () => await metric('log_lines_dropped_total') > 0);
+    await load.stop();
+    assert.deepEqual(new Set(load.sent.map(({ status }) => status)), new Set([200]));
+    assert.equal(await send(), 200);
+    server.child.kill('SIGTERM');
+    await waitFor('the end', () => server.child.exitCode !== null);
+    assert.equal(server.child.exitCode, 0);
+  });
+
+  test('nor does one that is closed', async (t) => {
+    const { server, send, metric } = await start(t);
+    server.child.stdout?.destroy();
+    await send();
+    await waitFor('lost lines', async () => await metric('log_lines_dropped_total') > 0);
+    assert.equal(await send(), 200);
+    server.child.kill('SIGTERM');
+    assert.deepEqual(await server.ended, { code: 0, signal: null });
+  });
+});
+
+test('a process out of file descriptors answers again as soon as there are some', async (t) => {
+  const { server, url, send } = await start(t);
+  const open = (await fetch(`${url}/metrics`).then((response) => response.text())).match(/^process_open_fds (\d+)$/m)?.[1];
+  if (!limit(server, `--nofile=${Number(open) + 5}:`)) return t.skip('prlimit is not installed here');
+  const { port } = new URL(url);
+  const crowd: Socket[] = Array.from({ length: 50 }, () => connect(Number(port), '127.0.0.1').on('error', () => {}));
+  await waitFor('the crowd', () => crowd.some((socket) => socket.closed));
+  for (const socket of crowd) socket.destroy();
+  await waitFor('an acknowledgement', async () => await send() === 200);
+  assert.equal(server.child.exitCode, null);
+});
+
+test('files keep their size between restarts: the log of the database is emptied at the start', async (t) => {
+  const { path, server, send } = await start(t);
+  await send();
+  assert.ok(statSync(`${path}-wal`).size > 0);
+  server.child.kill('SIGKILL');
+  await server.ended;
+  const again = await start(t, path);
+  assert.ok(statSync(`${path}-wal`).size < PAGE_BYTES * 4);
+  assert.match(await (await fetch(`${again.url}/stats`)).text(), /"total_messages":1/);
+});
