@@ -2,8 +2,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from './config.ts';
 import { StartRefused, type UnavailableReason } from './errors.ts';
+import type { Answered } from './http/answered.ts';
 import type { DrainReport } from './http/drain.ts';
-import { createListener, type Answered, type HttpListener } from './http/listener.ts';
+import { createListener, type HttpListener } from './http/listener.ts';
 import { createRouter, type Route } from './http/router.ts';
 import { describeError, type Log, type LogLevel } from './observe/log.ts';
 import { createMetrics, exposeState, type Metrics } from './observe/metrics.ts';
@@ -134,13 +135,13 @@ function exposeMetrics({ metrics, storage, readiness, droppedLogLines, openConne
 
 function reportAnswered(answered: Answered, log: Log, metrics: Metrics): void {
   const { requestId, method, route, status, latencyMs, remoteAddress } = answered;
-  metrics.requestAnswered(method, route, status, latencyMs / 1000);
+  metrics.requestAnswered(method, route, status, latencyMs);
   log(levelOf(status), 'request', {
     request_id: requestId,
     method,
     path: route,
     status,
-    latency_ms: Math.round(latencyMs * 1000) / 1000,
+    latency_ms: latencyMs === null ? null : Math.round(latencyMs * 1000) / 1000,
     ...(status >= 400 && { remote_address: remoteAddress }),
   });
 }

@@ -3,14 +3,14 @@ import type { IncomingMessage } from 'node:http';
 /** Why a body did not arrive whole. */
 export type BodyAbort = 'timed out' | 'malformed' | 'connection closed' | 'shutting down';
 
-export type BodyReading =
+export type BodyResult =
   | { readonly kind: 'whole'; readonly bytes: Buffer }
   | { readonly kind: 'too large' }
   | { readonly kind: 'aborted'; readonly why: BodyAbort };
 
 /** A body being read. */
 export interface BodyReader {
-  readonly reading: Promise<BodyReading>;
+  readonly result: Promise<BodyResult>;
   /** Ends the reading before the body is whole; without effect afterwards. */
   abort(why: BodyAbort): void;
 }
@@ -21,33 +21,54 @@ export function declaredLength(request: IncomingMessage): number | undefined {
   return value === undefined ? undefined : Number(value);
 }
 
+/** Room for the first bytes of a body of unknown length. */
+const FIRST_BUFFER_BYTES = 4096;
+/** A body may come in as many pieces as its limit has of these, and in this many at least; a sender of fewer bytes a chunk only costs. */
+const LEAST_BYTES_PER_PIECE = 16;
+const ALWAYS_ALLOWED_PIECES = 1024;
+
 /**
  * Collects the raw body, at most `maxBytes` bytes of it: a longer one is refused by its declared length or at the chunk that
- * crosses the limit, whichever is first, and never held. The promise always resolves.
+ * crosses the limit, whichever is first, and never held. Its bytes are copied into one buffer, as thousands of one-byte
+ * chunks would each hold an object many times their size. The promise always resolves.
  */
 export function readBody(request: IncomingMessage, maxBytes: number): BodyReader {
-  const { promise, resolve } = Promise.withResolvers<BodyReading>();
-  const chunks: Buffer[] = [];
+  const { promise, resolve } = Promise.withResolvers<BodyResult>();
+  const declared = declaredLength(request);
+  const mostPieces = ALWAYS_ALLOWED_PIECES + maxBytes / LEAST_BYTES_PER_PIECE;
+  let buffer = Buffer.alloc(0);
   let received = 0;
+  let pieces = 0;
 
-  const settle = (reading: BodyReading) => {
+  const settle = (result: BodyResult) => {
     request.off('data', onData).off('end', onEnd).off('close', onClose);
-    resolve(reading);
+    resolve(result);
   };
-  const onData = (chunk: Buffer) => {
-    received += chunk.length;
-    if (received > maxBytes) return settle({ kind: 'too large' });
-    chunks.push(chunk);
+  const onData = (chunk: Buffer<ArrayBuffer>) => {
+    const end = received + chunk.length;
+    pieces += 1;
+    if (end > maxBytes) return settle({ kind: 'too large' });
+    if (pieces > mostPieces) return settle({ kind: 'aborted', why: 'malformed' });
+    if (chunk.length === declared) {
+      buffer = chunk;
+    } else {
+      if (end > buffer.length) buffer = grow(buffer, Math.min(maxBytes, Math.max(end, declared ?? 2 * end, FIRST_BUFFER_BYTES)));
+      chunk.copy(buffer, received);
+    }
+    received = end;
   };
-  const onEnd = () => {
-    const [first, ...more] = chunks;
-    settle({ kind: 'whole', bytes: first !== undefined && more.length === 0 ? first : Buffer.concat(chunks, received) });
-  };
+  const onEnd = () => settle({ kind: 'whole', bytes: buffer.subarray(0, received) });
   const onClose = () => settle({ kind: 'aborted', why: 'connection closed' });
 
-  if ((declaredLength(request) ?? 0) > maxBytes) resolve({ kind: 'too large' });
+  if ((declared ?? 0) > maxBytes) resolve({ kind: 'too large' });
   else request.on('data', onData).on('end', onEnd).on('close', onClose);
-  return { reading: promise, abort: (why) => settle({ kind: 'aborted', why }) };
+  return { result: promise, abort: (why) => settle({ kind: 'aborted', why }) };
+}
+
+function grow(buffer: Buffer<ArrayBuffer>, bytes: number): Buffer<ArrayBuffer> {
+  const larger = Buffer.allocUnsafeSlow(bytes);
+  buffer.copy(larger);
+  return larger;
 }
 
 /** Bytes and time granted to a client that is still sending after it got its answer. */

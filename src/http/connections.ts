@@ -1,36 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { createExchange, type OpenExchange } from './exchange.ts';
-
-/** What is known of one connection. node:http reads its requests one after the other. */
-export interface Connection {
-  /** Its newest request. */
-  latest: OpenExchange | undefined;
-  unanswered: number;
-  /** Takes no more requests, and ends with the answer to its newest one. */
-  closing: boolean;
-}
-
-/** Every open connection and every request that waits for its answer. */
-export interface Connections {
-  open(): number;
-  readonly unanswered: ReadonlySet<OpenExchange>;
-  /** How many requests were answered since `drain`. */
-  drained(): number;
-  /** Takes in a new connection, in place of the oldest idle one where there are too many; false where none is idle. */
-  track(socket: Socket): boolean;
-  find(socket: Duplex): Connection | undefined;
-  /** A new exchange, or undefined on a connection that takes no more. */
-  begin(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): OpenExchange | undefined;
-  /** Counts an exchange as answered; returns whether its connection ends with this answer. */
-  settle(exchange: OpenExchange): boolean;
-  /** From now on every connection ends with the answer to its newest request. */
-  drain(): void;
-}
-
-/** Requests that one connection may have unanswered. */
-const MAX_PIPELINED = 100;
+import { createExchange, type ExchangeOptions, type OpenExchange } from './exchange.ts';
 
 export interface ConnectionLimits {
   readonly maxConnections: number;
@@ -38,65 +9,117 @@ export interface ConnectionLimits {
   readonly requestTimeoutMs: number;
 }
 
+/** Every open connection and every request whose answer is not yet on its way. The one place that decides which connections go on. */
+export interface Connections {
+  open(): number;
+  /** Requests whose answer has not left this process. */
+  readonly pending: ReadonlySet<OpenExchange>;
+  /** How many requests were answered since `drain`. */
+  drained(): number;
+  /** Takes in a new connection, in place of the longest idle one where there are too many; false where none is idle. */
+  track(socket: Socket): boolean;
+  /** A new exchange, or undefined on a connection that takes no more requests. */
+  begin(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): OpenExchange | undefined;
+  /** Counts an exchange as answered; returns whether its connection ends with this answer. */
+  settle(exchange: OpenExchange): boolean;
+  /**
+   * Takes no more requests on a connection; it ends with the answer to its newest one. Returns that one, null where there
+   * was none, or undefined where the connection takes no more already.
+   */
+  refuseMore(socket: Duplex): OpenExchange | null | undefined;
+  /** From now on every connection ends with the answer to its newest request. */
+  drain(): void;
+}
+
+/** Requests that one connection may have pending. */
+const MAX_PIPELINED = 100;
+
+/** node:http reads the requests of a connection one after the other, and writes their answers in the same order. */
+interface Connection {
+  latest: OpenExchange | null;
+  readonly pending: Set<OpenExchange>;
+  takesMore: boolean;
+}
+
 export function createConnections({ maxConnections, requestTimeoutMs }: ConnectionLimits): Connections {
-  const connections = new WeakMap<Duplex, Connection>();
-  /** Those without an unanswered request, the longest idle first; silent ones and half-sent heads are among them. */
-  const idle = new Set<Socket>();
-  const unanswered = new Set<OpenExchange>();
-  let open = 0;
+  const connections = new Map<Duplex, Connection>();
+  const pending = new Set<OpenExchange>();
+  const idle = createIdleSet();
   let draining = false;
   let drained = 0;
 
+  function open(request: IncomingMessage, response: ServerResponse, options: ExchangeOptions, connection: Connection): OpenExchange {
+    const exchange = createExchange(request, response, options);
+    idle.delete(request.socket);
+    connection.latest = exchange;
+    connection.pending.add(exchange);
+    pending.add(exchange);
+    response.once('close', () => {
+      connection.pending.delete(exchange);
+      pending.delete(exchange);
+      if (connection.pending.size === 0 && connections.has(request.socket)) idle.add(request.socket);
+    });
+    return exchange;
+  }
+
   return {
-    open: () => open,
-    unanswered,
+    open: () => connections.size,
+    pending,
     drained: () => drained,
     track(socket) {
-      if (open >= maxConnections) {
-        const [longestIdle] = idle;
-        if (longestIdle === undefined) return false;
-        idle.delete(longestIdle);
-        longestIdle.destroy();
-      }
-      connections.set(socket, { latest: undefined, unanswered: 0, closing: false });
-      open += 1;
+      if (connections.size >= maxConnections && !idle.evict()) return false;
+      const connection: Connection = { latest: null, pending: new Set(), takesMore: true };
+      connections.set(socket, connection);
       idle.add(socket);
       socket.once('close', () => {
-        open -= 1;
+        connections.delete(socket);
         idle.delete(socket);
+        // node:http closes the response that it is writing, and forgets those that wait behind it.
+        for (const exchange of connection.pending) pending.delete(exchange);
       });
       return true;
     },
-    find: (socket) => connections.get(socket),
     begin(request, response, expectsContinue) {
       const connection = connections.get(request.socket);
       // What follows a refused request on its connection could be bytes of that request (RFC 9112 section 9.6).
-      if (connection === undefined || connection.closing) return undefined;
-      if (connection.unanswered >= MAX_PIPELINED) {
-        request.socket.destroy();
-        return undefined;
+      if (connection?.takesMore !== true) return undefined;
+      if (connection.pending.size < MAX_PIPELINED) {
+        return open(request, response, { expectsContinue, answerTimeoutMs: requestTimeoutMs }, connection);
       }
-      const exchange = createExchange(request, response, { expectsContinue, answerTimeoutMs: requestTimeoutMs });
-      idle.delete(request.socket);
-      connection.latest = exchange;
-      connection.unanswered += 1;
-      unanswered.add(exchange);
-      return exchange;
+      request.socket.destroy();
+      return undefined;
     },
     settle(exchange) {
-      unanswered.delete(exchange);
       if (draining) drained += 1;
       const connection = connections.get(exchange.request.socket);
-      if (connection === undefined) return true;
-      connection.unanswered -= 1;
-      if (connection.unanswered === 0 && !exchange.request.socket.destroyed) idle.add(exchange.request.socket);
       // Only the newest may end the connection: an older one would cut off the answers behind it.
-      if (connection.latest !== exchange) return false;
-      connection.closing ||= draining;
-      return connection.closing;
+      if (connection?.latest !== exchange) return false;
+      connection.takesMore &&= !draining && !exchange.leavesBodyUnread();
+      return !connection.takesMore;
+    },
+    refuseMore(socket) {
+      const connection = connections.get(socket);
+      if (connection?.takesMore !== true) return undefined;
+      connection.takesMore = false;
+      return connection.latest;
     },
     drain() {
       draining = true;
+    },
+  };
+}
+
+/** Connections without a pending request, the longest idle first. Silent ones and half-sent heads are among them. */
+function createIdleSet() {
+  const sockets = new Set<Socket>();
+  return {
+    add: (socket: Socket) => void sockets.add(socket),
+    delete: (socket: Socket) => void sockets.delete(socket),
+    /** Closes the longest idle connection; false where none is. */
+    evict(): boolean {
+      const [longestIdle] = sockets;
+      longestIdle?.destroy();
+      return longestIdle !== undefined && sockets.delete(longestIdle);
     },
   };
 }

@@ -5,7 +5,7 @@ import type { Connections } from './connections.ts';
 export interface DrainReport {
   /** Requests answered while draining. */
   readonly drained: number;
-  /** Requests that got no answer before the deadline. */
+  /** Requests whose answer had not left before the deadline. */
   readonly unanswered: number;
 }
 
@@ -13,7 +13,7 @@ export interface DrainReport {
 const GRACE_MS = 250;
 /** Time for bodies that are half sent when the service is told to stop. */
 const HALF_SENT_BODY_MS = 1000;
-const LOOK_EVERY_MS = 10;
+const POLL_INTERVAL_MS = 10;
 
 /**
  * Ends a server: takes what is on its way, answers what was received whole, refuses bodies that do not come to their
@@ -24,9 +24,9 @@ export async function drain(server: Server, connections: Connections, timeoutMs:
   const deadline = performance.now() + timeoutMs;
   const until = async (done: () => boolean, atMostMs: number) => {
     const end = Math.min(performance.now() + atMostMs, deadline);
-    while (!done() && performance.now() < end) await delay(LOOK_EVERY_MS);
+    while (!done() && performance.now() < end) await delay(POLL_INTERVAL_MS);
   };
-  const isAnswered = () => connections.unanswered.size === 0;
+  const isAnswered = () => connections.pending.size === 0;
   const isClosed = () => connections.open() === 0;
 
   connections.drain();
@@ -34,9 +34,9 @@ export async function drain(server: Server, connections: Connections, timeoutMs:
   server.close();
   server.closeIdleConnections();
   await until(isAnswered, HALF_SENT_BODY_MS);
-  for (const exchange of connections.unanswered) exchange.abortBody('shutting down');
+  for (const exchange of connections.pending) exchange.abortBody('shutting down');
   await until(isAnswered, timeoutMs);
-  const unanswered = connections.unanswered.size;
+  const unanswered = connections.pending.size;
   await until(isClosed, GRACE_MS);
   server.closeAllConnections();
   return { drained: connections.drained(), unanswered };

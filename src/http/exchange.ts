@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type BodyAbort, type BodyReader, type BodyReading, declaredLength, discardBody, readBody } from './body.ts';
+import { type BodyAbort, type BodyReader, type BodyResult, declaredLength, discardBody, readBody } from './body.ts';
 import type { Reply } from './reply.ts';
 import { replyHeaders } from './wire.ts';
 
@@ -12,7 +12,7 @@ export interface Exchange {
   /** The query string as it came, without `?`. */
   readonly query: string;
   /** The raw body, of at most `maxBytes` bytes. Never rejects. */
-  readBody(maxBytes: number): Promise<BodyReading>;
+  readBody(maxBytes: number): Promise<BodyResult>;
 }
 
 /** The same, as the listener sees it. */
@@ -20,16 +20,17 @@ export interface OpenExchange extends Omit<Exchange, 'query'> {
   readonly response: ServerResponse;
   /** Milliseconds on the monotonic clock. */
   readonly startedAt: number;
+  /** Kept from the start: a client that has gone has no address any more. */
+  readonly remoteAddress: string | null;
   /** Whether a handler waits for the body. */
-  isReading(): boolean;
+  awaitsBody(): boolean;
   /** Ends a body that is being read; without effect where none is. */
   abortBody(why: BodyAbort): void;
+  /** Whether more of the body may come than is worth skipping to keep the connection. */
+  leavesBodyUnread(): boolean;
   /** Writes the answer; with `close`, the connection ends after it. */
   send(reply: Reply, close: boolean): void;
 }
-
-/** Longest unread body that is worth skipping to keep its connection. */
-const SKIPPABLE_BODY_BYTES = 64 * 1024;
 
 export interface ExchangeOptions {
   /** The client waits to be told before it sends its body. */
@@ -38,41 +39,43 @@ export interface ExchangeOptions {
   readonly answerTimeoutMs: number;
 }
 
+/** Longest unread body that is skipped to keep its connection. */
+const SKIPPABLE_BODY_BYTES = 64 * 1024;
+
 export function createExchange(
   request: IncomingMessage, response: ServerResponse, { expectsContinue, answerTimeoutMs }: ExchangeOptions,
 ): OpenExchange {
   const requestId = randomUUID();
   let body: BodyReader | undefined;
-  let reading = false;
-
-  function endsConnection(): boolean {
-    if (request.complete) return false;
-    // Whether a body follows that was never asked for is not known; the two sides could part over where it ends.
-    if (expectsContinue && body === undefined) return true;
-    return (declaredLength(request) ?? Infinity) > SKIPPABLE_BODY_BYTES;
-  }
+  let awaitsBody = false;
 
   return {
     requestId,
     request,
     response,
     startedAt: performance.now(),
-    isReading: () => reading,
+    remoteAddress: request.socket.remoteAddress ?? null,
+    awaitsBody: () => awaitsBody,
     abortBody: (why) => body?.abort(why),
     async readBody(maxBytes) {
       body = readBody(request, maxBytes);
       const refusedUnread = (declaredLength(request) ?? 0) > maxBytes;
       if (expectsContinue && !refusedUnread) response.writeContinue();
-      reading = true;
-      const result = await body.reading;
-      reading = false;
+      awaitsBody = true;
+      const result = await body.result;
+      awaitsBody = false;
       return result;
     },
+    leavesBodyUnread() {
+      if (request.complete) return false;
+      // Whether the client sends a body that was never asked for is unknown: the two sides could disagree on where it ends.
+      if (expectsContinue && body === undefined) return true;
+      return (declaredLength(request) ?? Infinity) > SKIPPABLE_BODY_BYTES;
+    },
     send(reply, close) {
-      const closing = close || endsConnection();
-      response.writeHead(reply.status, replyHeaders(reply, requestId, closing));
+      response.writeHead(reply.status, replyHeaders(reply, requestId, close));
       const content = request.method === 'HEAD' ? '' : reply.body;
-      if (!closing || request.complete) {
+      if (!close || request.complete) {
         response.end(content);
       } else {
         response.flushHeaders();

@@ -3,24 +3,14 @@
  * leaves open is closed here: its limits, requests it cannot read, the end of the service.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Answered } from './answered.ts';
 import { createConnections, type Connections } from './connections.ts';
 import { drain, type DrainReport } from './drain.ts';
 import type { OpenExchange } from './exchange.ts';
+import { createRefusal } from './refusal.ts';
 import { badRequest, EXPECTATION_FAILED, replyToError, type Reply } from './reply.ts';
 import { readHead } from './request-head.ts';
 import { type Router, UNMATCHED } from './router.ts';
-import { createRefuseUnreadable, refuseConnect } from './unreadable.ts';
-
-/** What is known of an answered request, for the log and the metrics. */
-export interface Answered {
-  readonly requestId: string;
-  /** Null where the request could not be read. */
-  readonly method: string | null;
-  readonly route: string;
-  readonly status: number;
-  readonly latencyMs: number;
-  readonly remoteAddress: string | null;
-}
 
 /** What a client may take; times in milliseconds. `Config` has it. */
 export interface Limits {
@@ -52,11 +42,13 @@ export interface HttpListener {
 
 /** How often node:http looks for requests past their timeout. */
 const TIMEOUT_CHECK_MS = 500;
+const STALLED_SOCKET_MARGIN_MS = 5000;
 
 export function createListener(options: ListenerOptions): HttpListener {
   const connections = createConnections(options.limits);
   const server = createLimitedServer(options.limits);
   const answer = createAnswer(options, connections);
+  const refusal = createRefusal(connections, options.onAnswered);
   const accept = createAccept(options, connections, answer);
 
   server.on('connection', (socket) => {
@@ -70,8 +62,8 @@ export function createListener(options: ListenerOptions): HttpListener {
     const exchange = connections.begin(request, response, true);
     if (exchange !== undefined) answer(exchange, UNMATCHED, EXPECTATION_FAILED);
   });
-  server.on('clientError', createRefuseUnreadable(connections, options.onAnswered));
-  server.on('connect', (_request, socket) => refuseConnect(socket, options.onAnswered));
+  server.on('clientError', refusal.unreadable);
+  server.on('connect', (_request, socket) => refusal.connect(socket));
 
   return {
     listen: (host, port) => listen(server, host, port),
@@ -91,16 +83,17 @@ function createLimitedServer({ headerTimeoutMs, requestTimeoutMs, idleTimeoutMs 
   });
   // The head is bounded in bytes; a bound on the count would drop the rest without a word, a second signature among them.
   server.maxHeadersCount = 0;
-  // A socket without any traffic in the middle of an exchange.
-  server.setTimeout(requestTimeoutMs);
-  return server;
+  // A socket without any traffic in the middle of an exchange; later than the timeout of a request, which gets an answer.
+  server.setTimeout(requestTimeoutMs + STALLED_SOCKET_MARGIN_MS);
+  // A client may end its side of the connection as soon as it has sent its request. Not in the types of node:http.
+  return Object.assign(server, { httpAllowHalfOpen: true });
 }
 
 type Answer = (exchange: OpenExchange, route: string, reply: Reply) => void;
 
 function createAnswer({ onAnswered }: ListenerOptions, connections: Connections): Answer {
   return (exchange, route, reply) => {
-    const { request, requestId, startedAt } = exchange;
+    const { request, requestId, startedAt, remoteAddress } = exchange;
     exchange.send(reply, connections.settle(exchange));
     onAnswered({
       requestId,
@@ -108,7 +101,7 @@ function createAnswer({ onAnswered }: ListenerOptions, connections: Connections)
       route,
       status: reply.status,
       latencyMs: performance.now() - startedAt,
-      remoteAddress: request.socket.remoteAddress ?? null,
+      remoteAddress,
     });
   };
 }
@@ -119,8 +112,7 @@ function createAccept({ router, onUnexpected }: ListenerOptions, connections: Co
     if (exchange === undefined) return;
     const head = readHead(request);
     if (!head.valid) {
-      const connection = connections.find(request.socket);
-      if (connection !== undefined) connection.closing = true;
+      connections.refuseMore(request.socket);
       return answer(exchange, UNMATCHED, badRequest(head.problem));
     }
     const { route, handler } = router(request.method ?? '', head.target.path);

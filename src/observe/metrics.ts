@@ -20,7 +20,7 @@ const BATCH_SIZE_BOUNDS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 /** What happened, told by the part where it happened. */
 export interface Metrics {
   readonly registry: Registry;
-  requestAnswered(method: string | null, route: string, status: number, seconds: number): void;
+  requestAnswered(method: string | null, route: string, status: number, latencyMs: number | null): void;
   connectionRefused(): void;
   webhookEnded(result: WebhookResult): void;
   signatureRefused(fault: SignatureFault): void;
@@ -49,9 +49,9 @@ export function createMetrics(): Metrics {
 
   return {
     registry,
-    requestAnswered(method, route, status, seconds) {
+    requestAnswered(method, route, status, latencyMs) {
       requests.with(method !== null && COUNTED_METHODS.has(method) ? method : 'other', route, String(status)).increment();
-      latency.with(route).observe(seconds);
+      if (latencyMs !== null) latency.with(route).observe(latencyMs / 1000);
     },
     connectionRefused: () => refused.increment(),
     webhookEnded: (result) => webhooks.with(result).increment(),

@@ -23,18 +23,21 @@ export interface ServerProcess {
 export interface ServerProcessOptions {
   readonly env: Record<string, string>;
   /** `dist/server.js` as shipped, or `src/server.ts` for tests that need no build. */
-  readonly script?: 'dist/server.js' | 'src/server.ts';
+  readonly script?: 'dist/server.js' | 'src/server.ts' | 'test/torture/slow-storage-server.ts';
   readonly nodeArguments?: readonly string[];
   readonly args?: readonly string[];
   readonly uid?: number;
+  /** A command that starts the process in its own way, such as strace. */
+  readonly wrapper?: readonly string[];
 }
 
 /** Starts the service as a process of its own, on a free loopback port, and ends it after the test. */
 export function startServerProcess(scope: Scope, options: ServerProcessOptions): ServerProcess {
-  const { env, script = 'src/server.ts', nodeArguments = [], args = [], uid } = options;
+  const { env, script = 'src/server.ts', nodeArguments = [], args = [], uid, wrapper = [] } = options;
   // Node.js hands its own setting on to children; another user could not write where the coverage goes.
   const noCoverage = uid === undefined ? {} : { NODE_V8_COVERAGE: '' };
-  const child = spawn(process.execPath, [...nodeArguments, join(CHECKOUT, script), ...args], {
+  const [command = process.execPath, ...commandLine] = [...wrapper, process.execPath, ...nodeArguments, join(CHECKOUT, script), ...args];
+  const child = spawn(command, commandLine, {
     env: { WEBHOOK_SECRET: SECRET, HOST: '127.0.0.1', PORT: '0', ...noCoverage, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(uid !== undefined && { uid, gid: uid }),

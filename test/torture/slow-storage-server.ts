@@ -1,0 +1,34 @@
+/** The real service over a storage that takes 2,000 messages a second and no more: a program of its own, for the overload scenario. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { startApp } from '../../src/app.ts';
+import { createLineWriter } from '../../src/observe/line-writer.ts';
+import { createLog } from '../../src/observe/log.ts';
+import { createGroupCommit } from '../../src/storage/group-commit.ts';
+import { openSqliteStorage, QUEUE_CAPACITY } from '../../src/storage/sqlite/adapter.ts';
+import type { AppendOutcome } from '../../src/storage/storage.ts';
+import type { Message } from '../../src/message.ts';
+import { testConfig } from '../support/app.ts';
+
+const PER_SECOND = 2000;
+
+const lines = createLineWriter(1);
+await startApp({
+  config: testConfig({ DATABASE_URL: process.env['DATABASE_URL'] ?? '' }),
+  log: createLog(lines, 'INFO'),
+  droppedLogLines: lines.dropped,
+  async openStorage(options) {
+    const storage = await openSqliteStorage(options);
+    let freeAt = performance.now();
+    const slowed = createGroupCommit<Message, AppendOutcome>({
+      capacity: QUEUE_CAPACITY,
+      maxBatch: 64,
+      async commit(messages) {
+        const outcomes = await Promise.all(messages.map((message) => storage.append(message)));
+        freeAt = Math.max(freeAt, performance.now()) + (messages.length / PER_SECOND) * 1000;
+        await delay(Math.max(0, freeAt - performance.now()));
+        return outcomes;
+      },
+    });
+    return { ...storage, append: slowed.add, hasRoom: slowed.hasRoom, queueDepth: slowed.depth };
+  },
+});
