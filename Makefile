@@ -36,10 +36,10 @@ logs: ## Follow the container's log
 	WEBHOOK_SECRET="$${WEBHOOK_SECRET:-unused}" docker compose logs --follow
 
 clean: ## Remove what was built and installed; databases and the secret stay
-	rm -rf dist coverage node_modules scripts/runtime/node_modules
+	rm -rf dist node_modules scripts/runtime/node_modules
 
 $(TOOLS): package-lock.json
 	@npm ci --no-audit --no-fund --loglevel=error
 
 $(SECRET_FILE):
-	@umask 077 && scripts/node -p 'crypto.randomBytes(32).toString("hex")' > $@
+	@secret=$$(scripts/node -p 'crypto.randomBytes(32).toString("hex")') && umask 077 && printf '%s\n' "$$secret" > $@

@@ -1,10 +1,10 @@
 /** Signs a message and sends it to a running server: `make send ARGS="--help"`. */
 import { createHmac, randomUUID } from 'node:crypto';
-import { parseArgs } from 'node:util';
+import { parseArgs, type ParseArgsConfig } from 'node:util';
 
 const HELP = `Signs and sends a message to a running webhook-inbox and prints the answer.
 
-  --url URL          where the server is (default http://127.0.0.1:8000, path /webhook)
+  --url URL          where the server is (default http://127.0.0.1:8000, or the PORT in the environment)
   --secret SECRET    the HMAC secret (default: the variable WEBHOOK_SECRET)
   --id ID            message_id (default: a new random one)
   --from NUMBER      sender (default +919876543210)
@@ -15,10 +15,10 @@ const HELP = `Signs and sends a message to a running webhook-inbox and prints th
   --repeat N         how often each is sent, with the same id (default 1)
 `;
 
-const { values: options } = parseArgs({
+const { values: options } = readOptions({
   options: {
     help: { type: 'boolean', default: false },
-    url: { type: 'string', default: 'http://127.0.0.1:8000' },
+    url: { type: 'string', default: `http://127.0.0.1:${process.env['PORT'] ?? '8000'}` },
     secret: { type: 'string', default: process.env['WEBHOOK_SECRET'] ?? '' },
     id: { type: 'string' },
     from: { type: 'string', default: '+919876543210' },
@@ -29,6 +29,14 @@ const { values: options } = parseArgs({
     repeat: { type: 'string', default: '1' },
   },
 });
+
+function readOptions<const Expected extends ParseArgsConfig>(expected: Expected) {
+  try {
+    return parseArgs(expected);
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error));
+  }
+}
 
 function fail(problem: string): never {
   console.error(`${problem}\n\n${HELP}`);

@@ -1,12 +1,12 @@
 /** Wires all parts together. Tests start the real thing with it: port 0 and a temporary database. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from './config.ts';
-import { StartRefused, type UnavailableReason } from './errors.ts';
+import { StartRefused, StorageUnavailable, type UnavailableReason } from './errors.ts';
 import type { Answered } from './http/answered.ts';
 import type { DrainReport } from './http/drain.ts';
 import { createListener, type HttpListener } from './http/listener.ts';
 import { createRouter, type Route } from './http/router.ts';
-import { describeError, type Log, type LogLevel } from './observe/log.ts';
+import { describeError, type Log, type LogFields, type LogLevel } from './observe/log.ts';
 import { createMetrics, exposeState, type Metrics } from './observe/metrics.ts';
 import { exposeProcess } from './observe/process-metrics.ts';
 import { createShowReady, showLive } from './operations/health.ts';
@@ -24,13 +24,20 @@ export interface App {
   readonly port: number;
   /** Resolves when the service can never acknowledge again and has to be replaced; otherwise never. */
   readonly failure: Promise<UnavailableReason>;
-  /** Answers what was received, then ends, within the configured time. Never rejects. */
-  stop(): Promise<DrainReport>;
+  /** Answers what was received, then ends, within the time given or else the configured one. Never rejects. */
+  stop(timeoutMs?: number): Promise<StopReport>;
+}
+
+export interface StopReport extends DrainReport {
+  /** False where the storage hangs: a thread is in the middle of a statement, and the process cannot end by itself. */
+  readonly storageClosed: boolean;
 }
 
 export interface AppOptions {
   readonly config: Config;
   readonly log: Log;
+  /** Logs what an operator has to see whatever the level: where the service listens. */
+  readonly announce: (event: string, fields: LogFields) => void;
   /** Log lines lost so far. */
   readonly droppedLogLines: () => number;
   /** The storage to use; tests hand in faulty ones. */
@@ -38,13 +45,13 @@ export interface AppOptions {
 }
 
 /** Opens the database, then the port. Throws StartRefused where an operator has to mend something first. */
-export async function startApp({ config, log, droppedLogLines, openStorage = openSqliteStorage }: AppOptions): Promise<App> {
+export async function startApp({ config, log, announce, droppedLogLines, openStorage = openSqliteStorage }: AppOptions): Promise<App> {
   const metrics = createMetrics();
   const storage = await openStorage({
     path: config.databasePath,
     queryTimeoutMs: config.queryTimeoutMs,
     now: Date.now,
-    observer: { batchCommitted: metrics.batchCommitted, notice: (event, fields) => log('INFO', event, fields) },
+    observer: { batchCommitted: metrics.batchCommitted, notice: log },
   });
   const readiness = createReadiness(config.secret !== null, storage, log);
   const showMetrics = config.metricsEnabled
@@ -63,26 +70,26 @@ export async function startApp({ config, log, droppedLogLines, openStorage = ope
     router: createRouter(routes),
     onAnswered: (answered) => reportAnswered(answered, log, metrics),
     onConnectionRefused: metrics.connectionRefused,
-    onUnexpected: (requestId, error) => log('ERROR', 'unexpected_error', { request_id: requestId, ...describeError(error) }),
+    onFailed: (requestId, error) => reportFailure(requestId, error, log),
   });
 
-  await readiness.start();
+  await readiness.check();
   const port = await openPort(listener, config, async () => {
-    readiness.stop();
     await storage.close();
   });
-  log('INFO', 'listening', { host: config.host, port });
+  announce('listening', { host: config.host, port });
+  readiness.watch();
 
   return {
     port,
     failure: storage.failure,
-    async stop() {
+    async stop(timeoutMs = config.shutdownTimeoutMs) {
       readiness.drain();
-      const deadline = delay(config.shutdownTimeoutMs, undefined, { ref: false });
-      const report = await listener.drain(config.shutdownTimeoutMs);
+      const deadline = delay(timeoutMs, false, { ref: false });
+      const report = await listener.drain(timeoutMs);
       readiness.stop();
-      await Promise.race([storage.close(), deadline]);
-      return report;
+      const storageClosed = await Promise.race([storage.close().then(() => true), deadline]);
+      return { ...report, storageClosed };
     },
   };
 }
@@ -144,6 +151,11 @@ function reportAnswered(answered: Answered, log: Log, metrics: Metrics): void {
     latency_ms: latencyMs === null ? null : Math.round(latencyMs * 1000) / 1000,
     ...(status >= 400 && { remote_address: remoteAddress }),
   });
+}
+
+function reportFailure(requestId: string, error: unknown, log: Log): void {
+  if (error instanceof StorageUnavailable) log('WARNING', 'read_refused', { request_id: requestId, reason: error.reason });
+  else log('ERROR', 'unexpected_error', { request_id: requestId, ...describeError(error) });
 }
 
 function levelOf(status: number): LogLevel {

@@ -31,7 +31,8 @@ export type ConfigReading =
   | { readonly valid: true; readonly config: Config }
   | { readonly valid: false; readonly problems: readonly string[] };
 
-export const LARGEST_MAX_BODY_BYTES = 64 * 1024 * 1024;
+/** No valid message needs more than 64 KB; parsing takes many times the size in memory. */
+export const LARGEST_MAX_BODY_BYTES = 16 * 1024 * 1024;
 const LARGEST_MAX_CONNECTIONS = 100_000;
 const LARGEST_TIMEOUT_MS = 10 * 60 * 1000;
 
@@ -51,7 +52,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): ConfigReading {
     const text = environment[name];
     if (text === undefined) return fallback;
     const value = text === '' ? undefined : parse(text);
-    if (value === undefined) problems.push(`${name} ${text === '' ? 'is set but empty: it' : ''} must be ${rule}`.replace('  ', ' '));
+    const must = text === '' ? 'is set but empty: it must be' : 'must be';
+    if (value === undefined) problems.push(`${name} ${must} ${rule}`);
     return value ?? fallback;
   }
   const wholeNumber = (name: string, fallback: number, least: number, most: number) =>
@@ -62,6 +64,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): ConfigReading {
   const milliseconds = (name: string, fallback: number) => wholeNumber(name, fallback, 1, LARGEST_TIMEOUT_MS);
 
   const secret = environment['WEBHOOK_SECRET'] ?? '';
+  // Node.js has put U+FFFD where bytes were not UTF-8; every right signature would be refused.
+  if (secret.includes('\ufffd')) problems.push('WEBHOOK_SECRET must be UTF-8');
   const config: Config = Object.freeze({
     secret: secret === '' ? null : createSecretKey(secret, 'utf8'),
     databasePath: read('DATABASE_URL', '/data/app.db', DATABASE_URL_RULE, parseDatabaseUrl),
@@ -91,7 +95,7 @@ const DATABASE_URL_RULE =
  */
 function parseDatabaseUrl(url: string): string | undefined {
   const path = databasePathIn(url);
-  const usable = path !== undefined && path !== '' && !path.includes(':memory:') && !/[?#\0]/.test(path) && !path.endsWith('/');
+  const usable = path !== undefined && path !== '' && !/:memory:|^file:/i.test(path) && !/[?#\0]/.test(path) && !path.endsWith('/');
   return usable ? path : undefined;
 }
 

@@ -10,7 +10,7 @@ export type UnavailableReason =
   | 'a read took too long'
   | 'a reader failed'
   | 'the disk is full'
-  | 'a write failed'
+  | 'the disk reports an error'
   | 'the database is read-only'
   | 'the database is locked by another process'
   | 'the database is damaged'
@@ -21,7 +21,7 @@ export type UnavailableReason =
   | 'the storage does not answer'
   | 'the storage is closed';
 
-/** The storage could not do it now; nothing was stored by the failed call, and the same call may work later. */
+/** The storage could not do it now, or does not know that it did; the same call may work later, and is harmless where it had. */
 export class StorageUnavailable extends Error {
   override readonly name = 'StorageUnavailable';
   readonly reason: UnavailableReason;

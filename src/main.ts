@@ -1,6 +1,4 @@
 /** The process: arguments and environment in, signals heard, exit statuses out. */
-import { constants } from 'node:os';
-import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { startApp, type App } from './app.ts';
 import { readConfig, type Config } from './config.ts';
@@ -12,20 +10,18 @@ import { readVersion } from './version.ts';
 const EXIT_OK = 0;
 /** An operator has to mend something; a restart alone will not help. */
 const EXIT_REFUSED = 1;
-/** An inner failure that a restart may mend (EX_SOFTWARE of sysexits.h). */
+/** An internal failure that a restart may mend (EX_SOFTWARE of sysexits.h). */
 const EXIT_FAILED = 70;
-/** Added to a signal's number where it cuts the process off, as shells have it. */
-const SIGNAL_STATUS_BASE = 128;
 
 const STDOUT = 1;
 /** Longest wait for a slow reader of the log at the end. */
 const LAST_FLUSH_MS = 500;
-/** Time for the last answers where the storage failed for good. */
-const FAILURE_DRAIN_MS = 500;
+/** Time for the last answers and for the storage to close where it failed for good. */
+const FAILURE_STOP_MS = 1000;
 
 /** Runs the service until a signal or a failure ends the process. `args` are the command line's after the script. */
 export async function main(args: readonly string[]): Promise<void> {
-  // Whatever is created, the database first of all, is its owner's alone.
+  // Files that this process creates, the database above all, are readable by their owner only.
   process.umask(0o077);
   const lines = createLineWriter(STDOUT);
   const plainLog = createLog(lines, 'INFO');
@@ -77,10 +73,12 @@ async function serve(config: Config, lines: LineWriter): Promise<void> {
   process.on('uncaughtException', fail);
   for (const warning of warningsOf(config)) log('WARNING', 'config_warning', { warning });
 
-  const end = createEnd(log, lines);
+  const shutdown = createShutdown(log, lines);
+  const announce = createLog(lines, 'INFO');
   try {
-    const app = await startApp({ config, log, droppedLogLines: lines.dropped });
-    end.handOver(app);
+    shutdown.watch(await startApp({
+      config, log, announce: (event, fields) => announce('INFO', event, fields), droppedLogLines: lines.dropped,
+    }));
   } catch (error) {
     if (!(error instanceof StartRefused)) return fail(error);
     log('ERROR', 'start_refused', { problems: error.problems });
@@ -88,36 +86,44 @@ async function serve(config: Config, lines: LineWriter): Promise<void> {
   }
 }
 
-/** Ends the process on a signal or when the storage failed for good; a signal counts from the first moment on. */
-function createEnd(log: Log, lines: LineWriter) {
+/** Ends the process on a signal, or when the storage failed for good. */
+function createShutdown(log: Log, lines: LineWriter) {
   let app: App | undefined;
-  let ending = false;
+  let stopping = false;
+  let status = EXIT_OK;
 
-  async function end(cause: string, status: number, patienceMs?: number): Promise<void> {
-    ending = true;
-    const patience = patienceMs === undefined ? [] : [delay(patienceMs)];
-    const report = await Promise.race([app?.stop(), ...patience]);
+  async function shutDown(cause: string, timeoutMs?: number): Promise<void> {
+    stopping = true;
+    const { storageClosed = true, ...report } = await app?.stop(timeoutMs) ?? {};
     log('INFO', 'stopping', { cause, ...report });
-    await exitAfterFlush(lines, status);
+    await lines.flush(LAST_FLUSH_MS);
+    if (storageClosed) process.exit(status);
+    endAtOnce();
   }
   const onSignal = (signal: NodeJS.Signals) => {
-    // A second signal means now. No thread holds this up: each reads and writes in short steps.
-    if (ending) process.exit(SIGNAL_STATUS_BASE + constants.signals[signal]);
-    void end(signal, EXIT_OK);
+    if (stopping) endAtOnce();
+    else void shutDown(signal);
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
 
   return {
-    handOver(started: App): void {
+    watch(started: App): void {
       app = started;
       void started.failure.then((reason) => {
-        if (ending) return;
         log('ERROR', 'storage_failed', { reason });
-        return end('storage_failed', EXIT_FAILED, FAILURE_DRAIN_MS);
+        status = EXIT_FAILED;
+        if (!stopping) void shutDown('storage_failed', FAILURE_STOP_MS);
       });
     },
   };
+}
+
+/** `process.exit` waits for a thread that is in the middle of a statement; this waits for nothing. */
+function endAtOnce(): void {
+  process.kill(process.pid, 'SIGKILL');
+  // As the first process of a container it is deaf to its own SIGKILL.
+  process.abort();
 }
 
 async function exitAfterFlush(lines: LineWriter, status: number): Promise<void> {

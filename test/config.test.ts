@@ -24,6 +24,7 @@ describe('readConfig', () => {
 
   test('takes an empty secret as none, and keeps any other to the byte', () => {
     assert.equal(configOf({ WEBHOOK_SECRET: '' }).secret, null);
+    assert.deepEqual(problemsOf({ WEBHOOK_SECRET: 'a\ufffdb' }), ['WEBHOOK_SECRET must be UTF-8']);
     assert.deepEqual(configOf({ WEBHOOK_SECRET: ' é ' }).secret?.export(), Buffer.from(' é '));
   });
 
@@ -42,7 +43,7 @@ describe('readConfig', () => {
     for (const url of [
       '', ':memory:', 'file::memory:', 'sqlite:///:memory:', 'sqlite://', 'sqlite:///', 'file:', 'file:app.db?mode=memory',
       'file:app.db?vfs=unix-none', 'sqlite:///app.db?check_same_thread=false', 'app.db?nolock=1', 'file:a%3Fmode=memory',
-      'file:app.db#x', 'file://host/app.db', 'file:%zz', 'file:a%00b', 'postgres://localhost/app', 'sqlite+pysqlite:///app.db', '/data/',
+      'file:app.db#x', 'file://host/app.db', 'file:%zz', 'file:a%00b', 'postgres://localhost/app', 'sqlite:///file:app.db', 'file:file:app.db', 'sqlite+pysqlite:///app.db', '/data/',
     ]) {
       assert.equal(problemsOf({ DATABASE_URL: url }).length, 1, url);
     }

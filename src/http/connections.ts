@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { createExchange, type ExchangeOptions, type OpenExchange } from './exchange.ts';
+import { createExchange, type OpenExchange } from './exchange.ts';
 
 export interface ConnectionLimits {
   readonly maxConnections: number;
@@ -36,6 +36,7 @@ const MAX_PIPELINED = 100;
 
 /** node:http reads the requests of a connection one after the other, and writes their answers in the same order. */
 interface Connection {
+  readonly socket: Socket;
   latest: OpenExchange | null;
   readonly pending: Set<OpenExchange>;
   takesMore: boolean;
@@ -48,27 +49,13 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
   let draining = false;
   let drained = 0;
 
-  function open(request: IncomingMessage, response: ServerResponse, options: ExchangeOptions, connection: Connection): OpenExchange {
-    const exchange = createExchange(request, response, options);
-    idle.delete(request.socket);
-    connection.latest = exchange;
-    connection.pending.add(exchange);
-    pending.add(exchange);
-    response.once('close', () => {
-      connection.pending.delete(exchange);
-      pending.delete(exchange);
-      if (connection.pending.size === 0 && connections.has(request.socket)) idle.add(request.socket);
-    });
-    return exchange;
-  }
-
   return {
     open: () => connections.size,
     pending,
     drained: () => drained,
     track(socket) {
       if (connections.size >= maxConnections && !idle.evict()) return false;
-      const connection: Connection = { latest: null, pending: new Set(), takesMore: true };
+      const connection: Connection = { socket, latest: null, pending: new Set(), takesMore: true };
       connections.set(socket, connection);
       idle.add(socket);
       socket.once('close', () => {
@@ -83,11 +70,18 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
       const connection = connections.get(request.socket);
       // What follows a refused request on its connection could be bytes of that request (RFC 9112 section 9.6).
       if (connection?.takesMore !== true) return undefined;
-      if (connection.pending.size < MAX_PIPELINED) {
-        return open(request, response, { expectsContinue, answerTimeoutMs: requestTimeoutMs }, connection);
-      }
-      request.socket.destroy();
-      return undefined;
+      if (connection.pending.size >= MAX_PIPELINED) return void request.socket.destroy();
+      const exchange = createExchange(request, response, { expectsContinue, answerTimeoutMs: requestTimeoutMs });
+      connection.latest = exchange;
+      connection.pending.add(exchange);
+      pending.add(exchange);
+      idle.delete(connection.socket);
+      response.once('close', () => {
+        connection.pending.delete(exchange);
+        pending.delete(exchange);
+        if (connection.pending.size === 0 && !connection.socket.destroyed) idle.add(connection.socket);
+      });
+      return exchange;
     },
     settle(exchange) {
       if (draining) drained += 1;
@@ -103,9 +97,7 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
       connection.takesMore = false;
       return connection.latest;
     },
-    drain() {
-      draining = true;
-    },
+    drain() { draining = true; },
   };
 }
 

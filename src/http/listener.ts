@@ -25,8 +25,8 @@ export interface ListenerOptions {
   readonly router: Router;
   readonly onAnswered: (answered: Answered) => void;
   readonly onConnectionRefused: () => void;
-  /** A handler failed in a way that no one foresaw. */
-  readonly onUnexpected: (requestId: string, error: unknown) => void;
+  /** A handler threw; its request is answered as `replyToError` says. */
+  readonly onFailed: (requestId: string, error: unknown) => void;
 }
 
 export interface HttpListener {
@@ -106,7 +106,7 @@ function createAnswer({ onAnswered }: ListenerOptions, connections: Connections)
   };
 }
 
-function createAccept({ router, onUnexpected }: ListenerOptions, connections: Connections, answer: Answer) {
+function createAccept({ router, onFailed }: ListenerOptions, connections: Connections, answer: Answer) {
   return (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
     const exchange = connections.begin(request, response, expectsContinue);
     if (exchange === undefined) return;
@@ -120,9 +120,8 @@ function createAccept({ router, onUnexpected }: ListenerOptions, connections: Co
     Promise.try(handler, { requestId, request, readBody, query: head.target.query }).then(
       (reply) => answer(exchange, route, reply),
       (error) => {
-        const reply = replyToError(error);
-        if (reply.status === 500) onUnexpected(requestId, error);
-        answer(exchange, route, reply);
+        onFailed(requestId, error);
+        answer(exchange, route, replyToError(error));
       },
     );
   };

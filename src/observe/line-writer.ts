@@ -14,9 +14,11 @@ export interface LineWriter {
   flush(timeoutMs: number): Promise<void>;
 }
 
-/** Most text held for a slow reader of the log, in UTF-16 units: some 30,000 lines. */
+/** Most text held for a slow reader of the log beside what is being written, in UTF-16 units: some 30,000 lines. */
 const MAX_QUEUED_UNITS = 8 * 1024 * 1024;
-const RETRY_MS = 10;
+/** Errors after which nobody reads any more. Others pass: a full disk, or a full pipe that its other user made non-blocking. */
+const FINAL_ERRORS = new Set<string | undefined>(['EPIPE', 'EBADF']);
+const RETRY_MS = 20;
 
 export function createLineWriter(fd: number): LineWriter {
   let queued: string[] = [];
@@ -36,9 +38,8 @@ export function createLineWriter(fd: number): LineWriter {
 
   function writeFrom(chunk: Buffer, offset: number): void {
     write(fd, chunk, offset, chunk.length - offset, null, (error, written) => {
-      // A pipe set to non-blocking by its other user is full: the rest is tried again a little later.
-      if (error?.code === 'EAGAIN') setTimeout(writeFrom, RETRY_MS, chunk, offset);
-      else if (error !== null) fail();
+      if (error !== null && FINAL_ERRORS.has(error.code)) fail();
+      else if (error !== null) setTimeout(writeFrom, RETRY_MS, chunk, offset);
       else if (offset + written < chunk.length) writeFrom(chunk, offset + written);
       else settle();
     });

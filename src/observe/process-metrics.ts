@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { getHeapStatistics } from 'node:v8';
 import type { Registry } from './prometheus.ts';
 
 const NANOSECONDS = 1e9;
@@ -18,7 +19,7 @@ export function exposeProcess(registry: Registry): () => Promise<void> {
   });
   const startedAt = Date.now() / 1000 - process.uptime();
   registry.gauge('process_start_time_seconds', 'When the process started.', () => startedAt);
-  registry.gauge('process_resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss());
+  registry.gauge('process_resident_memory_bytes', 'Resident memory.', readResidentBytes);
   registry.gauge('process_virtual_memory_bytes', 'Virtual memory.', () => files.virtualMemoryBytes);
   registry.gauge('process_open_fds', 'Open file descriptors.', () => files.openFiles);
   registry.gauge('process_max_fds', 'Most file descriptors that may be open.', () => files.maxOpenFiles);
@@ -40,11 +41,21 @@ function exposeNode(registry: Registry): void {
     delay.reset();
     return longest;
   });
-  registry.gauge('nodejs_heap_size_total_bytes', 'Size of the JavaScript heap.', () => process.memoryUsage().heapTotal);
-  registry.gauge('nodejs_heap_size_used_bytes', 'Used part of the JavaScript heap.', () => process.memoryUsage().heapUsed);
-  registry.gauge('nodejs_external_memory_bytes', 'Memory of objects outside the JavaScript heap.', () => process.memoryUsage().external);
+  const heap = getHeapStatistics;
+  registry.gauge('nodejs_heap_size_total_bytes', 'Size of the JavaScript heap.', () => heap().total_heap_size);
+  registry.gauge('nodejs_heap_size_used_bytes', 'Used part of the JavaScript heap.', () => heap().used_heap_size);
+  registry.gauge('nodejs_external_memory_bytes', 'Memory of objects outside the JavaScript heap.', () => heap().external_memory);
   const [major = '', minor = '', patch = ''] = process.versions.node.split('.');
   registry.gauge('nodejs_version_info', 'Version of Node.js; always 1.', () => 1, { version: process.version, major, minor, patch });
+}
+
+/** Node.js opens a file to find out, which fails where no descriptor is left. */
+function readResidentBytes(): number | undefined {
+  try {
+    return process.memoryUsage.rss();
+  } catch {
+    return undefined;
+  }
 }
 
 interface ProcFigures {

@@ -1,4 +1,4 @@
-import { notReady, OK } from '../http/reply.ts';
+import { jsonReply, OK, RETRY_AFTER } from '../http/reply.ts';
 import type { Handler } from '../http/router.ts';
 import type { Readiness } from './readiness.ts';
 
@@ -9,6 +9,6 @@ export const showLive: Handler = () => OK;
 export function createShowReady(readiness: Readiness): Handler {
   return () => {
     const reasons = readiness.reasons();
-    return reasons.length === 0 ? OK : notReady(reasons);
+    return reasons.length === 0 ? OK : jsonReply(503, { status: 'unavailable', reasons }, RETRY_AFTER);
   };
 }

@@ -6,8 +6,10 @@ import type { Storage } from '../storage/storage.ts';
 export interface Readiness {
   /** Why it can't; empty where it can. */
   reasons(): readonly string[];
-  /** Makes the first check, then one a second. Resolves after the first. */
-  start(): Promise<void>;
+  /** Makes one check. */
+  check(): Promise<void>;
+  /** Makes one check a second from now on, and logs each change; readiness itself is what is expected. */
+  watch(): void;
   /** From now on the process is not ready, as it is about to stop. */
   drain(): void;
   /** Ends the checks. */
@@ -23,7 +25,7 @@ export function createReadiness(hasSecret: boolean, storage: Pick<Storage, 'prob
   let checkBegan: number | undefined;
   let timer: NodeJS.Timeout | undefined;
   let draining = false;
-  let logged = '';
+  let logged: string | undefined;
 
   const reasons = () => [
     ...(hasSecret ? [] : ['no secret is set']),
@@ -49,7 +51,7 @@ export function createReadiness(hasSecret: boolean, storage: Pick<Storage, 'prob
 
   function logChange(): void {
     const now = reasons().join('; ');
-    if (now === logged || draining) return;
+    if (logged === undefined || now === logged || draining) return;
     logged = now;
     if (now === '') log('INFO', 'ready');
     else log('WARNING', 'not_ready', { reasons: reasons() });
@@ -57,9 +59,10 @@ export function createReadiness(hasSecret: boolean, storage: Pick<Storage, 'prob
 
   return {
     reasons,
-    async start() {
-      logged = 'not checked';
-      await check();
+    check,
+    watch() {
+      logged = '';
+      logChange();
       timer = setInterval(() => void check(), CHECK_INTERVAL_MS);
     },
     drain() { draining = true; },

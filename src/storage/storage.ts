@@ -1,5 +1,6 @@
 import type { UnavailableReason } from '../errors.ts';
 import type { Message } from '../message.ts';
+import type { LogFields, LogLevel } from '../observe/log.ts';
 
 /** How an accepted message ended. Whatever it is, the first version of its `message_id` is durable. */
 export type AppendOutcome = 'stored' | 'duplicate' | 'conflicting_duplicate';
@@ -43,7 +44,7 @@ export interface StorageSizes {
 
 /**
  * Where messages are kept. Every adapter passes `test/storage/contract.ts`; nothing outside an adapter knows its
- * technology. Every method that returns a promise rejects with StorageUnavailable, and with nothing else.
+ * technology. `append`, `list`, `stats` and `probe` reject with StorageUnavailable, and with nothing else.
  */
 export interface Storage {
   /**
@@ -56,7 +57,7 @@ export interface Storage {
   /** Every message whose append resolved before the call is seen; `items` and `total` are of one moment. */
   list(query: MessageQuery): Promise<MessagePage>;
   stats(): Promise<Stats>;
-  /** Resolves where the storage answers and takes a durable write. Stores no message. */
+  /** Resolves where the storage answers and takes a durable write, or has just taken one. Stores no message. */
   probe(): Promise<void>;
   sizes(): Promise<StorageSizes>;
   /** Appends not yet answered. */
@@ -77,6 +78,6 @@ export interface Storage {
 export interface StorageObserver {
   /** A batch is on disk; `seconds` is from handing it to the writer to its commit. */
   batchCommitted(messages: number, seconds: number): void;
-  /** Something an operator should read, such as the progress of an upgrade. */
-  notice(event: string, fields: Readonly<Record<string, unknown>>): void;
+  /** Something an operator should read, such as the progress of an upgrade or the death of a thread. */
+  notice(level: LogLevel, event: string, fields: LogFields): void;
 }

@@ -6,10 +6,7 @@ import type { KeyObject } from 'node:crypto';
 import { StorageUnavailable } from '../errors.ts';
 import { type BodyAbort, declaredLength } from '../http/body.ts';
 import type { Exchange } from '../http/exchange.ts';
-import {
-  badRequest, INVALID_SIGNATURE, OK, payloadTooLarge, REQUEST_INCOMPLETE, UNAVAILABLE, unprocessable, UNSUPPORTED_ENCODING,
-  type Reply,
-} from '../http/reply.ts';
+import { badRequest, errorReply, OK, REQUEST_INCOMPLETE, UNAVAILABLE, unprocessable, type Reply } from '../http/reply.ts';
 import { headerValues } from '../http/request-head.ts';
 import type { Handler } from '../http/router.ts';
 import { type Fault, type Message, validateMessage } from '../message.ts';
@@ -27,13 +24,16 @@ export interface ReceiveOptions {
   readonly metrics: Metrics;
 }
 
+/** Every reason that lies with the sender or the network. */
+type SendersAbort = Exclude<BodyAbort, 'shutting down'>;
+
 /** How a request ended. `message_id` is known only where the signature and the schema held. */
 type Ending =
   | { readonly result: 'ok'; readonly message_id: string; readonly outcome: AppendOutcome }
   | { readonly result: 'unavailable'; readonly message_id: string | null; readonly reason: string }
   | { readonly result: 'unsupported_encoding' }
   | { readonly result: 'payload_too_large' }
-  | { readonly result: 'aborted'; readonly reason: BodyAbort }
+  | { readonly result: 'aborted'; readonly reason: SendersAbort }
   | { readonly result: 'invalid_signature'; readonly reason: SignatureFault }
   | { readonly result: 'invalid_payload'; readonly faults: readonly Fault[] };
 
@@ -80,8 +80,11 @@ async function receive(exchange: Exchange, options: ReceiveOptions, bodies: Budg
   const body = await exchange.readBody(maxBodyBytes);
   bodies.release(reserved);
   if (body.kind === 'too large') return { result: 'payload_too_large' };
-  if (body.kind === 'aborted' && body.why === 'shutting down') return { result: 'unavailable', message_id: null, reason: body.why };
-  if (body.kind === 'aborted') return { result: 'aborted', reason: body.why };
+  if (body.kind === 'aborted') {
+    return body.why === 'shutting down'
+      ? { result: 'unavailable', message_id: null, reason: body.why }
+      : { result: 'aborted', reason: body.why };
+  }
 
   const reason = signatureFault(headerValues(rawHeaders, 'x-signature'), body.bytes, secret);
   if (reason !== null) return { result: 'invalid_signature', reason };
@@ -123,12 +126,15 @@ async function store(message: Message, storage: ReceiveOptions['storage'], log: 
   }
 }
 
+const UNSUPPORTED_ENCODING = errorReply(415, 'Content-Encoding must be absent or identity');
+const INVALID_SIGNATURE = errorReply(401, 'invalid signature');
+
 function replyTo(ending: Ending, maxBodyBytes: number): Reply {
   switch (ending.result) {
     case 'ok': return OK;
     case 'unavailable': return UNAVAILABLE;
     case 'unsupported_encoding': return UNSUPPORTED_ENCODING;
-    case 'payload_too_large': return payloadTooLarge(maxBodyBytes);
+    case 'payload_too_large': return errorReply(413, `the body must have at most ${maxBodyBytes} bytes`);
     case 'aborted': return ABORTED_REPLIES[ending.reason];
     case 'invalid_signature': return INVALID_SIGNATURE;
     case 'invalid_payload': return unprocessable(ending.faults);
@@ -136,11 +142,10 @@ function replyTo(ending: Ending, maxBodyBytes: number): Reply {
   }
 }
 
-const ABORTED_REPLIES: Readonly<Record<BodyAbort, Reply>> = {
+const ABORTED_REPLIES: Readonly<Record<SendersAbort, Reply>> = {
   'timed out': REQUEST_INCOMPLETE,
   'malformed': badRequest('the body is malformed'),
   'connection closed': REQUEST_INCOMPLETE,
-  'shutting down': UNAVAILABLE,
 };
 
 function report(requestId: string, ending: Ending, { log, metrics }: ReceiveOptions): void {
@@ -163,7 +168,7 @@ function levelOf(ending: Ending): LogLevel {
   return ending.result === 'ok' && ending.outcome !== 'conflicting_duplicate' ? 'INFO' : 'WARNING';
 }
 
-/** What more the log says of an ending: why it was refused, or that a repeat differs; never a value of the message. */
+/** Extra log fields: the reason of a refusal, or that a repeat differs; never a value of the message. */
 function detailsOf(ending: Ending): LogFields {
   if ('reason' in ending) return { reason: ending.reason };
   if (ending.result === 'invalid_payload') return { errors: ending.faults.map(({ loc, type }) => ({ loc, type })) };

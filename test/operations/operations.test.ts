@@ -32,7 +32,7 @@ describe('health', () => {
     other.exec('ROLLBACK');
     await waitFor('ready', async () => (await locked.get('/health/ready')).status === 200);
     assert.equal((await locked.send()).status, 200);
-    assert.deepEqual(locked.logs.filter(({ event }) => event === 'ready' || event === 'not_ready').map(({ event }) => event), ['ready', 'not_ready', 'ready']);
+    assert.deepEqual(locked.logs.filter(({ event }) => event === 'ready' || event === 'not_ready').map(({ event }) => event), ['not_ready', 'ready']);
   });
 
   test('is not ready, and acknowledges nothing, while the database file is gone from its path', async (t) => {
@@ -49,7 +49,8 @@ describe('health', () => {
     const probe = () => (probes++ === 0 ? Promise.resolve() : new Promise<void>(() => {}));
     const readiness = createReadiness(true, { probe }, () => {});
     t.after(() => readiness.stop());
-    await readiness.start();
+    await readiness.check();
+    readiness.watch();
     assert.deepEqual(readiness.reasons(), []);
     await waitFor('not ready', () => readiness.reasons()[0] === 'the storage does not answer');
     assert.equal(probes, 2);
@@ -62,7 +63,8 @@ describe('health', () => {
       if (failure !== undefined) throw new StorageUnavailable(failure);
     };
     const readiness = createReadiness(true, { probe }, (_level, event) => events.push(event));
-    await readiness.start();
+    await readiness.check();
+    readiness.watch();
     assert.deepEqual(readiness.reasons(), ['the disk is full']);
     failure = undefined;
     await waitFor('the next check', () => readiness.reasons().length === 0);

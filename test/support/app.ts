@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { startApp, type AppOptions } from '../../src/app.ts';
+import { startApp, type App, type AppOptions } from '../../src/app.ts';
 import { readConfig, type Config } from '../../src/config.ts';
 import { createLog } from '../../src/observe/log.ts';
 import { message, SECRET, sign } from './messages.ts';
@@ -13,7 +13,7 @@ export interface TestApp {
   readonly databasePath: string;
   /** Every log line so far, parsed. */
   readonly logs: LogLine[];
-  readonly stop: () => Promise<{ drained: number; unanswered: number }>;
+  readonly stop: () => ReturnType<App['stop']>;
   get(path: string, init?: RequestInit): Promise<Response>;
   /** Sends a body with the right signature. */
   post(body: string | Uint8Array<ArrayBuffer>, headers?: Record<string, string>): Promise<Response>;
@@ -38,7 +38,7 @@ export async function startTestApp(
   const logs: LogLine[] = [];
   const lines = { write: (line: string) => void logs.push(JSON.parse(line)), dropped: () => 0, flush: async () => {} };
   const app = await startApp({
-    config, log: createLog(lines, config.logLevel), droppedLogLines: lines.dropped, ...(openStorage && { openStorage }),
+    config, log: createLog(lines, config.logLevel), announce() {}, droppedLogLines: lines.dropped, ...(openStorage && { openStorage }),
   });
   let stopped: ReturnType<typeof app.stop> | undefined;
   const stop = () => (stopped ??= app.stop());

@@ -48,6 +48,11 @@ export function startServerProcess(scope: Scope, options: ServerProcessOptions):
   child.stderr.on('data', (chunk) => { stderr += String(chunk); });
   const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
     child.on('close', (code, signal) => resolve({ code, signal }));
+    // It was never started: there is nothing to wait for.
+    child.on('error', (error) => {
+      stderr += error.message;
+      resolve({ code: null, signal: null });
+    });
   });
   scope.after(async () => {
     child.kill('SIGKILL');

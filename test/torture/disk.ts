@@ -65,7 +65,7 @@ export const failedSync: Scenario = {
 
     progress('starting again');
     const trace = join(folder, 'trace');
-    const again = startServerProcess(scope, { script: 'dist/server.js', env, wrapper: ['strace', '-f', '-y', '-e', 'trace=fsync,fdatasync,listen', '-o', trace] });
+    const again = startServerProcess(scope, { script: 'dist/server.js', env, wrapper: ['strace', '-D', '-f', '-y', '-e', 'trace=fsync,fdatasync,listen', '-o', trace] });
     await again.line('listening');
     again.child.kill('SIGKILL');
     await again.ended;

@@ -12,9 +12,11 @@ import { testConfig } from '../support/app.ts';
 const PER_SECOND = 2000;
 
 const lines = createLineWriter(1);
+const log = createLog(lines, 'INFO');
 await startApp({
   config: testConfig({ DATABASE_URL: process.env['DATABASE_URL'] ?? '' }),
-  log: createLog(lines, 'INFO'),
+  log,
+  announce: (event, fields) => log('INFO', event, fields),
   droppedLogLines: lines.dropped,
   async openStorage(options) {
     const storage = await openSqliteStorage(options);

@@ -5,16 +5,21 @@
  */
 import { stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { createGroupCommit } from '../group-commit.ts';
 import { StorageUnavailable } from '../../errors.ts';
 import type { Message } from '../../message.ts';
+import { createGroupCommit } from '../group-commit.ts';
 import type { AppendOutcome, Storage, StorageObserver, StorageSizes } from '../storage.ts';
+import { resolveDatabasePath } from './database-path.ts';
 import { startReaders } from './reader-pool.ts';
-import { startWriter } from './writer-client.ts';
+import { startWriter, type Writer } from './writer-client.ts';
 
 /** Messages accepted and not yet answered; with the largest message each, some 20 MB. */
 export const QUEUE_CAPACITY = 1024;
 const MAX_BATCH = 256;
+/** A batch that is not committed by then is answered 503; it may be stored all the same, and its repeats are harmless. */
+const COMMIT_TIMEOUT_MS = 5000;
+/** A commit so recent proves as much as a probe would. */
+const PROOF_LASTS_MS = 500;
 
 export interface SqliteStorageOptions {
   readonly path: string;
@@ -26,21 +31,25 @@ export interface SqliteStorageOptions {
 }
 
 /** Opens the database, upgrading it where needed. Throws StartRefused where an operator has to mend something first. */
-export async function openSqliteStorage({ path, queryTimeoutMs, now, observer }: SqliteStorageOptions): Promise<Storage> {
+export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, observer }: SqliteStorageOptions): Promise<Storage> {
+  const path = resolveDatabasePath(givenPath);
   // Large sorts spill into temporary files; beside the database is the one place sure to be writable.
   process.env['SQLITE_TMPDIR'] ??= dirname(path);
   const writer = await startWriter(path, now, observer);
-  const readers = startReaders(path, queryTimeoutMs);
+  const readers = await startReaders(path, queryTimeoutMs, observer);
+  const commitInTime = createCommitInTime(writer);
   let lastStoredAt = writer.lastStoredAt;
+  let lastCommitAt = -Infinity;
 
   const groupCommit = createGroupCommit<Message, AppendOutcome>({
     capacity: QUEUE_CAPACITY,
     maxBatch: MAX_BATCH,
     async commit(messages) {
       const begin = performance.now();
-      const outcomes = await writer.commit(messages);
+      const outcomes = await commitInTime(messages);
+      lastCommitAt = performance.now();
       if (outcomes.includes('stored')) lastStoredAt = now();
-      observer.batchCommitted(messages.length, (performance.now() - begin) / 1000);
+      observer.batchCommitted(messages.length, (lastCommitAt - begin) / 1000);
       return outcomes;
     },
   });
@@ -49,7 +58,7 @@ export async function openSqliteStorage({ path, queryTimeoutMs, now, observer }:
     append: groupCommit.add,
     hasRoom: groupCommit.hasRoom,
     async list(query) {
-      const reply = await readers.ask({ kind: 'list', query, deadline: Date.now() + queryTimeoutMs });
+      const reply = await readers.ask({ kind: 'list', query, timeoutMs: queryTimeoutMs });
       if (reply.kind !== 'page') throw new StorageUnavailable('a reader failed');
       return reply.page;
     },
@@ -58,7 +67,10 @@ export async function openSqliteStorage({ path, queryTimeoutMs, now, observer }:
       if (reply.kind !== 'stats') throw new StorageUnavailable('a reader failed');
       return reply.stats;
     },
-    probe: writer.probe,
+    async probe() {
+      if (!readers.anyOpen()) throw new StorageUnavailable('a reader failed');
+      if (performance.now() - lastCommitAt > PROOF_LASTS_MS) await writer.probe();
+    },
     sizes: () => readSizes(path),
     queueDepth: groupCommit.depth,
     readsWaiting: readers.waiting,
@@ -69,6 +81,26 @@ export async function openSqliteStorage({ path, queryTimeoutMs, now, observer }:
       await groupCommit.close();
       await Promise.all([readers.close(), writer.close()]);
     },
+  };
+}
+
+/** Commits, or gives up on a writer that hangs; while it does, every batch is refused at once. */
+function createCommitInTime(writer: Writer): Writer['commit'] {
+  let hanging = 0;
+  return async (messages) => {
+    if (hanging > 0) throw new StorageUnavailable('the storage does not answer');
+    const commit = writer.commit(messages);
+    const { promise: tooLate, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      hanging += 1;
+      commit.catch(() => {}).finally(() => { hanging -= 1; });
+      reject(new StorageUnavailable('the storage does not answer'));
+    }, COMMIT_TIMEOUT_MS);
+    try {
+      return await Promise.race([commit, tooLate]);
+    } finally {
+      clearTimeout(timer);
+    }
   };
 }
 

@@ -31,7 +31,7 @@ export function reasonOf(error: unknown): UnavailableReason {
     case SQLITE_BUSY:
     case SQLITE_LOCKED: return 'the database is locked by another process';
     case SQLITE_READONLY: return 'the database is read-only';
-    case SQLITE_IOERR: return 'a write failed';
+    case SQLITE_IOERR: return 'the disk reports an error';
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB: return 'the database is damaged';
     case SQLITE_FULL: return 'the disk is full';

@@ -1,3 +1,4 @@
+import { accessSync, constants, existsSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { StartRefused } from '../../errors.ts';
 import { reasonOf, THIS_USER } from './failures.ts';
@@ -15,6 +16,8 @@ export interface ProcessLock {
 export function lockForThisProcess(databasePath: string): ProcessLock {
   const path = `${databasePath}-lock`;
   try {
+    // SQLite opens what it may not write for reading, and takes no exclusive lock then.
+    if (existsSync(path)) accessSync(path, constants.W_OK);
     const lock = new DatabaseSync(path, { timeout: 0 });
     // Without a journal the lock leaves one empty file behind and no second one.
     lock.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
@@ -22,7 +25,7 @@ export function lockForThisProcess(databasePath: string): ProcessLock {
   } catch (error) {
     const problem = reasonOf(error) === 'the database is locked by another process'
       ? `${databasePath} is already served by another process; stop that one first`
-      : `${path} cannot be written; make its folder writable for ${THIS_USER}`;
+      : `${path} cannot be written; make it and its folder writable for ${THIS_USER}`;
     throw new StartRefused([`DATABASE_URL: ${problem}`]);
   }
 }

@@ -1,6 +1,6 @@
 /**
  * What the main thread and the database threads say to each other. Each thread answers in the order in which it was
- * asked, one reply to a request, so no message carries a number.
+ * asked, one reply to a request, so no message carries a number. Both ends are compiled together; neither checks the other.
  */
 import type { UnavailableReason } from '../../errors.ts';
 import type { Message } from '../../message.ts';
@@ -32,12 +32,15 @@ export type WriterMessage =
   | WriterReply
   | { readonly kind: 'opened'; readonly lastStoredAt: number | undefined; readonly engineVersion: string }
   | { readonly kind: 'refused'; readonly problem: string }
+  /** Unasked: nothing will be committed any more. */
+  | { readonly kind: 'fatal'; readonly reason: UnavailableReason }
   | { readonly kind: 'notice'; readonly event: string; readonly fields: Readonly<Record<string, unknown>> };
 
 export type ReaderRequest =
-  /** `deadline` is in milliseconds since 1970. */
-  | { readonly kind: 'list'; readonly query: MessageQuery; readonly deadline: number }
+  | { readonly kind: 'list'; readonly query: MessageQuery; readonly timeoutMs: number }
   | { readonly kind: 'stats' };
+
+export type ReaderMessage = ReaderReply | { readonly kind: 'opened' };
 
 export type ReaderReply =
   | { readonly kind: 'page'; readonly page: MessagePage }

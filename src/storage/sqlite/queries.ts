@@ -22,19 +22,19 @@ interface Key {
 }
 
 export interface Reads {
-  /** Both throw StorageUnavailable once `Date.now()` is past `deadline`, and any error of SQLite. */
+  /** Throws StorageUnavailable once `performance.now()` is past `deadline`, and any error of SQLite. */
   list(query: MessageQuery, deadline: number): MessagePage;
   stats(): Stats;
 }
 
 export function createReads(database: DatabaseSync): Reads {
   /** Everything inside sees one snapshot, so that `total` and `items` never contradict each other. */
-  function atOneMoment<Result>(read: () => Result): Result {
+  function inReadTransaction<Result>(read: () => Result): Result {
     database.exec('BEGIN');
     try {
       return read();
     } finally {
-      database.exec('COMMIT');
+      if (database.isTransaction) database.exec('ROLLBACK');
     }
   }
 
@@ -42,11 +42,11 @@ export function createReads(database: DatabaseSync): Reads {
   const first = (sql: string, parameters: readonly SQLInputValue[] = []): Row | undefined => database.prepare(sql).get(...parameters);
 
   return {
-    list: (query, deadline) => atOneMoment(() => {
+    list: (query, deadline) => inReadTransaction(() => {
       const walk = createWalk(first, query, deadline);
       return query.q === undefined ? listAll(all, first, query, walk) : search(all, first, query, query.q, walk);
     }),
-    stats: () => atOneMoment(() => readStats(all, first)),
+    stats: () => inReadTransaction(() => readStats(all, first)),
   };
 }
 
@@ -75,7 +75,7 @@ function createWalk(first: First, query: MessageQuery, deadline: number): Walk {
     start: { instant: query.since ?? '', message_id: '' },
     range,
     advance(from, entries) {
-      if (Date.now() > deadline) throw new StorageUnavailable('a read took too long');
+      if (performance.now() > deadline) throw new StorageUnavailable('a read took too long');
       const { sql, parameters } = range(from);
       const row = first(`SELECT instant, message_id ${sql} ORDER BY instant, message_id LIMIT 1 OFFSET ?`, [...parameters, entries]);
       return row && { instant: String(row['instant']), message_id: String(row['message_id']) };

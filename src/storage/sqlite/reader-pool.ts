@@ -1,6 +1,8 @@
 import type { Worker } from 'node:worker_threads';
 import { StorageUnavailable } from '../../errors.ts';
-import type { ReaderReply, ReaderRequest } from './protocol.ts';
+import { describeError } from '../../observe/log.ts';
+import type { StorageObserver } from '../storage.ts';
+import type { ReaderMessage, ReaderReply, ReaderRequest } from './protocol.ts';
 import { startThread } from './thread.ts';
 
 /** Reads run on threads of their own, so that no query can delay an acknowledgement. */
@@ -9,12 +11,14 @@ export interface ReaderPool {
   ask(request: ReaderRequest): Promise<Exclude<ReaderReply, { kind: 'failed' }>>;
   /** Reads that no thread has taken up yet. */
   waiting(): number;
+  /** Whether a thread has the database open. */
+  anyOpen(): boolean;
   close(): Promise<void>;
 }
 
 const READER_THREADS = 2;
 /** Reads that may wait for a thread; one more is answered 503. */
-const MAX_WAITING_READS = 64;
+const MAX_WAITING_READS = 256;
 const FIRST_RESTART_MS = 100;
 const LONGEST_RESTART_MS = 10_000;
 
@@ -23,11 +27,15 @@ interface Job {
   readonly settle: (reply: ReaderReply) => void;
 }
 
-/** Starts the reader threads. `timeoutMs` is from a question to its answer, waiting included. */
-export function startReaders(path: string, timeoutMs: number): ReaderPool {
+/**
+ * Starts the reader threads; resolves when each has the database open or has ended without. `timeoutMs` is from a question
+ * to its answer, waiting included.
+ */
+export async function startReaders(path: string, timeoutMs: number, observer: StorageObserver): Promise<ReaderPool> {
   const jobs: Job[] = [];
   let closed = false;
-  const readers = Array.from({ length: READER_THREADS }, () => startReader(path, () => jobs.shift()));
+  const readers = Array.from({ length: READER_THREADS }, () => startReader(path, () => jobs.shift(), observer));
+  await Promise.all(readers.map((reader) => reader.firstOpened));
 
   return {
     ask(request) {
@@ -52,6 +60,7 @@ export function startReaders(path: string, timeoutMs: number): ReaderPool {
       });
     },
     waiting: () => jobs.length,
+    anyOpen: () => readers.some((reader) => reader.isOpen()),
     async close() {
       closed = true;
       for (const job of jobs.splice(0)) job.settle({ kind: 'failed', reason: 'the storage is closed' });
@@ -61,35 +70,43 @@ export function startReaders(path: string, timeoutMs: number): ReaderPool {
 }
 
 interface Reader {
+  /** Resolves when the first thread has the database open, or has ended without. */
+  readonly firstOpened: Promise<void>;
+  isOpen(): boolean;
   isIdle(): boolean;
   takeNext(): void;
   close(): Promise<void>;
 }
 
 /** Keeps one reader thread alive: a dead one is replaced, later each time it dies again without an answer between. */
-function startReader(path: string, nextJob: () => Job | undefined): Reader {
+function startReader(path: string, nextJob: () => Job | undefined, observer: StorageObserver): Reader {
   let current: Job | undefined;
   let restartMs = FIRST_RESTART_MS;
   let restartTimer: NodeJS.Timeout | undefined;
   let closed = false;
-  let thread: Worker | undefined = start();
+  let isOpen = false;
+  const firstOpened = Promise.withResolvers<void>();
+  let thread: Worker = start();
 
   function start(): Worker {
     const started = startThread('reader', { path });
-    started.on('message', (reply: ReaderReply) => {
-      restartMs = FIRST_RESTART_MS;
-      finish(reply);
+    started.on('message', (message: ReaderMessage) => {
+      if (message.kind === 'opened') {
+        isOpen = true;
+        firstOpened.resolve();
+      } else {
+        restartMs = FIRST_RESTART_MS;
+        finish(message);
+      }
       takeNext();
     });
-    started.on('error', () => {});
+    started.on('error', (error) => observer.notice('ERROR', 'reader_died', describeError(error)));
     started.on('exit', () => {
-      thread = undefined;
+      isOpen = false;
+      firstOpened.resolve();
       finish({ kind: 'failed', reason: 'a reader failed' });
       if (closed) return;
-      restartTimer = setTimeout(() => {
-        thread = start();
-        takeNext();
-      }, restartMs);
+      restartTimer = setTimeout(() => { thread = start(); }, restartMs);
       restartMs = Math.min(restartMs * 2, LONGEST_RESTART_MS);
     });
     return started;
@@ -101,18 +118,19 @@ function startReader(path: string, nextJob: () => Job | undefined): Reader {
   }
 
   function takeNext(): void {
-    if (thread === undefined) return;
     current = nextJob();
     if (current !== undefined) thread.postMessage(current.request);
   }
 
   return {
-    isIdle: () => thread !== undefined && current === undefined,
+    firstOpened: firstOpened.promise,
+    isOpen: () => isOpen,
+    isIdle: () => isOpen && current === undefined,
     takeNext,
     async close() {
       closed = true;
       clearTimeout(restartTimer);
-      await thread?.terminate();
+      await thread.terminate();
     },
   };
 }

@@ -2,9 +2,9 @@
 import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { reasonOf } from './failures.ts';
-import type { ReaderReply, ReaderRequest, ThreadData } from './protocol.ts';
+import { BUSY_TIMEOUT_MS } from './open.ts';
+import type { ReaderMessage, ReaderReply, ReaderRequest, ThreadData } from './protocol.ts';
 import { createReads } from './queries.ts';
-import { BUSY_TIMEOUT_MS } from './schema.ts';
 
 const { path }: ThreadData = workerData;
 const database = new DatabaseSync(path, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
@@ -13,7 +13,7 @@ const reads = createReads(database);
 function answer(request: ReaderRequest): ReaderReply {
   try {
     switch (request.kind) {
-      case 'list': return { kind: 'page', page: reads.list(request.query, request.deadline) };
+      case 'list': return { kind: 'page', page: reads.list(request.query, performance.now() + request.timeoutMs) };
       case 'stats': return { kind: 'stats', stats: reads.stats() };
     }
   } catch (error) {
@@ -21,4 +21,6 @@ function answer(request: ReaderRequest): ReaderReply {
   }
 }
 
-parentPort?.on('message', (request: ReaderRequest) => parentPort?.postMessage(answer(request)));
+const tell = (message: ReaderMessage) => parentPort?.postMessage(message);
+parentPort?.on('message', (request: ReaderRequest) => tell(answer(request)));
+tell({ kind: 'opened' });

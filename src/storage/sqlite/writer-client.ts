@@ -1,8 +1,9 @@
 import type { Worker } from 'node:worker_threads';
 import { StartRefused, StorageUnavailable, type UnavailableReason } from '../../errors.ts';
 import type { Message } from '../../message.ts';
+import { describeError } from '../../observe/log.ts';
 import type { AppendOutcome, StorageObserver } from '../storage.ts';
-import type { Batch, WriterMessage, WriterReply, WriterRequest } from './protocol.ts';
+import type { Batch, WriterMessage, WriterRequest } from './protocol.ts';
 import { startThread } from './thread.ts';
 
 /** The main thread's hold on the writer thread. */
@@ -31,19 +32,22 @@ export async function startWriter(path: string, now: () => number, observer: Sto
   const failure = Promise.withResolvers<UnavailableReason>();
   const ended = Promise.withResolvers<void>();
   let dead = false;
+  let closing = false;
 
-  thread.on('message', (reply: WriterReply) => {
+  thread.on('message', (reply: Exclude<WriterMessage, { kind: 'opened' | 'refused' }>) => {
+    if (reply.kind === 'fatal') return failure.resolve(reply.reason);
+    if (reply.kind === 'notice') return observer.notice('INFO', reply.event, reply.fields);
     const asked = pending.shift();
     if (reply.kind === 'committed') return asked?.resolve(reply.outcomes);
     asked?.reject(new StorageUnavailable(reply.reason));
     if (reply.fatal) failure.resolve(reply.reason);
   });
-  // The 'exit' that follows an 'error' settles everything; without a listener 'error' would end the process.
-  thread.on('error', () => {});
+  // The 'exit' that follows settles everything.
+  thread.on('error', (error) => observer.notice('ERROR', 'writer_died', describeError(error)));
   thread.on('exit', () => {
     dead = true;
     for (const asked of pending.splice(0)) asked.reject(new StorageUnavailable('the writer thread died'));
-    failure.resolve('the writer thread died');
+    if (!closing) failure.resolve('the writer thread died');
     ended.resolve();
   });
 
@@ -67,6 +71,7 @@ export async function startWriter(path: string, now: () => number, observer: Sto
     },
     failure: failure.promise,
     async close() {
+      closing = true;
       const request: WriterRequest = { kind: 'close' };
       thread.postMessage(request);
       await ended.promise;
@@ -81,7 +86,7 @@ function waitUntilOpened(thread: Worker, observer: StorageObserver): Promise<Ope
   const onMessage = (message: WriterMessage) => {
     if (message.kind === 'opened') resolve(message);
     if (message.kind === 'refused') reject(new StartRefused([message.problem]));
-    if (message.kind === 'notice') observer.notice(message.event, message.fields);
+    if (message.kind === 'notice') observer.notice('INFO', message.event, message.fields);
   };
   const onExit = () => reject(new StorageUnavailable('the writer thread died'));
   thread.on('message', onMessage).on('error', reject).on('exit', onExit);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
@@ -71,9 +71,41 @@ describe('a file made by the reference schema', () => {
     makeReferenceFile(path, rows);
     makeDatabase(path, 'ALTER TABLE messages ADD COLUMN instant TEXT', "UPDATE messages SET instant = '2025-01-15T10:00:00' WHERE id < 10");
     const notices: string[] = [];
-    const storage = await openTestStorage(t, path, { notice: (event, fields) => notices.push(`${event} ${JSON.stringify(fields)}`) });
+    const storage = await openTestStorage(t, path, { notice: (_level, event, fields) => notices.push(`${event} ${JSON.stringify(fields)}`) });
     assert.equal((await storage.list({ ...EVERYTHING, since: '2025-01-15T10:00:00' })).total, 60_000);
-    assert.ok(notices.some((notice) => notice.includes('"up_to_id":50000,"last_id":60000')), notices.join('\n'));
+    assert.ok(notices.some((notice) => notice.includes('"rows_done":50000,"rows":60000')), notices.join('\n'));
+  });
+
+  test('may have any row ids, however small, large or far apart', async (t) => {
+    const path = join(temporaryFolder(t), 'app.db');
+    makeDatabase(path, REFERENCE_SCHEMA, ...['-5', '0', '7', '1000000000000', '9223372036854775806'].map((id) =>
+      `INSERT INTO messages VALUES (${id}, 'm${id}', '+12', '+13', '2025-01-15T10:00:00Z', NULL)`));
+    const storage = await openTestStorage(t, path);
+    const { items, total } = await storage.list({ ...EVERYTHING, since: '2025-01-15T10:00:00' });
+    assert.deepEqual([items.length, total], [5, 5]);
+  });
+
+  test('takes in what the reference program has written to an upgraded file', async (t) => {
+    const path = join(temporaryFolder(t), 'app.db');
+    makeReferenceFile(path, [['a', '+12', '+13', '2025-01-15T10:00:00Z', null]]);
+    await (await openTestStorage(t, path)).close();
+    makeDatabase(path, "INSERT INTO messages(message_id, from_number, to_number, ts) VALUES ('b', '+14', '+13', '2025-01-15T09:00:00Z')");
+    const storage = await openTestStorage(t, path);
+    assert.deepEqual((await storage.list(EVERYTHING)).items.map(({ message_id }) => message_id), ['b', 'a']);
+    assert.equal((await storage.stats()).senders, 2);
+  });
+
+  test('starts though a program reads it in a transaction of its own', async (t) => {
+    const path = join(temporaryFolder(t), 'app.db');
+    const storage = await openTestStorage(t, path);
+    await storage.append(message());
+    const reader = new DatabaseSync(path, { readOnly: true });
+    t.after(() => reader.close());
+    reader.exec('BEGIN');
+    reader.prepare('SELECT count(*) FROM messages').get();
+    await storage.close();
+    const again = await openTestStorage(t, path);
+    assert.equal(await again.append(message()), 'duplicate');
   });
 
   test('is not upgraded again at the next start', async (t) => {
@@ -81,7 +113,7 @@ describe('a file made by the reference schema', () => {
     makeReferenceFile(path, [['a', '+12', '+13', '2025-01-15T10:00:00Z', null]]);
     await (await openTestStorage(t, path)).close();
     const notices: string[] = [];
-    await openTestStorage(t, path, { notice: (event) => notices.push(event) });
+    await openTestStorage(t, path, { notice: (_level, event) => notices.push(event) });
     assert.deepEqual(notices, []);
   });
 });
@@ -95,6 +127,9 @@ describe('a file that cannot be used is refused with what to mend, and left as i
     'without messages': [(path) => makeDatabase(path, 'CREATE TABLE bookmarks(url TEXT)'), /no table messages/],
     'lacking a column': [(path) => makeDatabase(path, 'CREATE TABLE messages(id INTEGER PRIMARY KEY, message_id TEXT UNIQUE)'), /without from_number, to_number, ts, text/],
     'whose ids are not unique': [(path) => makeDatabase(path, REFERENCE_SCHEMA.replace('UNIQUE ', '')), /not unique/],
+    'with tables that would be in the way': [(path) => makeDatabase(path, REFERENCE_SCHEMA, 'CREATE TABLE inbox(x)', 'CREATE VIEW senders AS SELECT 1'), /senders, inbox/],
+    'with a version of someone else': [(path) => makeDatabase(path, REFERENCE_SCHEMA, 'PRAGMA user_version = 1'), /another application/],
+    'with another unique index': [(path) => makeDatabase(path, REFERENCE_SCHEMA, 'CREATE UNIQUE INDEX one ON messages(from_number)'), /unique index on from_number/],
     'that demands more': [(path) => makeDatabase(path, REFERENCE_SCHEMA.replace('text TEXT NULL', 'text TEXT NULL, tenant TEXT NOT NULL')), /wants a value for tenant/],
   };
   for (const [kind, [make, problem]] of Object.entries(makers)) {
@@ -115,6 +150,21 @@ describe('a file that cannot be used is refused with what to mend, and left as i
     writeFileSync(join(folder, 'file'), '');
     await assert.rejects(openTestStorage(t, join(folder, 'file/app.db')), /is not a folder/);
     assert.deepEqual([existsSync(join(folder, 'missing')), statSync(join(folder, 'file')).size], [false, 0]);
+  });
+
+  test('one with a second name, which would get a second log', async (t) => {
+    const path = join(temporaryFolder(t), 'app.db');
+    makeDatabase(path, REFERENCE_SCHEMA);
+    linkSync(path, `${path}.other`);
+    await assert.rejects(openTestStorage(t, path), /hard link/);
+  });
+
+  test('one that is served already, by whatever path', async (t) => {
+    const path = join(temporaryFolder(t), 'app.db');
+    await openTestStorage(t, path);
+    symlinkSync(path, `${path}.link`);
+    await assert.rejects(openTestStorage(t, path), /already served/);
+    await assert.rejects(openTestStorage(t, `${path}.link`), /already served/);
   });
 
   test('one that another process holds', async (t) => {

@@ -1,0 +1,51 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { instantOf, type Message } from '../../message.ts';
+import type { AppendOutcome } from '../storage.ts';
+import type { Batch } from './protocol.ts';
+
+/** Stores the messages of a batch, inside the caller's transaction, and tells how each one ended. Throws SQLite's errors. */
+export function createAppend(database: DatabaseSync): (batch: Batch) => AppendOutcome[] {
+  const insert = database.prepare(`
+    INSERT INTO messages(message_id, from_number, to_number, ts, text, instant, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT(message_id) DO NOTHING`);
+  const stored = database.prepare('SELECT from_number, to_number, ts, text FROM messages WHERE message_id = ?');
+
+  const maintainCounts = createMaintainCounts(database);
+
+  const isSame = (message: Message): boolean => {
+    const first = stored.get(message.message_id);
+    return first?.['from_number'] === message.from && first['to_number'] === message.to &&
+      first['ts'] === message.ts && first['text'] === message.text;
+  };
+  return ({ received_at, messages }) => {
+    const storedBySender = new Map<string, number>();
+    const outcomes = messages.map((message): AppendOutcome => {
+      const { message_id, from, to, ts, text } = message;
+      const { changes } = insert.run(message_id, from, to, ts, text, instantOf(ts) ?? ts, received_at);
+      if (changes === 0) return isSame(message) ? 'duplicate' : 'conflicting_duplicate';
+      storedBySender.set(from, (storedBySender.get(from) ?? 0) + 1);
+      return 'stored';
+    });
+    maintainCounts(storedBySender);
+    return outcomes;
+  };
+}
+
+/** Keeps what `GET /stats` shows in step with the messages; see `schema.ts`. */
+function createMaintainCounts(database: DatabaseSync) {
+  const addToSender = database.prepare(`
+    INSERT INTO senders(from_number, messages) VALUES (?, ?)
+    ON CONFLICT(from_number) DO UPDATE SET messages = messages + excluded.messages
+    RETURNING messages`);
+  const addToTotals = database.prepare('UPDATE inbox SET messages = messages + ?, senders = senders + ?');
+
+  return (storedBySender: ReadonlyMap<string, number>): void => {
+    let stored = 0;
+    let newSenders = 0;
+    for (const [from, messages] of storedBySender) {
+      stored += messages;
+      if (addToSender.get(from, messages)?.['messages'] === messages) newSenders += 1;
+    }
+    if (stored > 0) addToTotals.run(stored, newSenders);
+  };
+}

@@ -1,0 +1,21 @@
+import { existsSync, realpathSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { StartRefused } from '../../errors.ts';
+
+/**
+ * The one true path of a database, with every symbolic link followed: SQLite's own files, the lock and the check for a
+ * replaced file all stand beside it. Throws StartRefused where there can be no database.
+ */
+export function resolveDatabasePath(path: string): string {
+  const refuse = (problem: string) => new StartRefused([`DATABASE_URL: ${problem}`]);
+  const folder = dirname(path);
+  if (!existsSync(folder)) throw refuse(`the folder ${folder} does not exist; create it, or name another file`);
+  if (!statSync(folder).isDirectory()) throw refuse(`${folder} is not a folder`);
+  if (!existsSync(path)) return join(realpathSync(folder), basename(path));
+
+  const found = statSync(path);
+  if (!found.isFile()) throw refuse(`${path} is not a file`);
+  // SQLite would keep a log of changes beside each name, and neither would know of the other (https://sqlite.org/howtocorrupt.html).
+  if (found.nlink > 1) throw refuse(`${path} has another name (a hard link); remove one of them`);
+  return realpathSync(path);
+}

@@ -1,0 +1,117 @@
+import { existsSync, statSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { StartRefused } from '../../errors.ts';
+import { reasonOf, resultCode, SQLITE_READONLY_ROLLBACK, THIS_USER } from './failures.ts';
+import {
+  adoptForeignRows, APPLICATION_ID, type Notice, OWN_TABLES, REFERENCE_COLUMNS, SCHEMA_VERSION, upgrade, WRITE_PROBE,
+} from './schema.ts';
+
+/**
+ * Longest wait for a lock of another process, in milliseconds. A message waits at most for a probe, the batch before its
+ * own and its own, so three of these stay below the time after which a sender is answered 503 in any case.
+ */
+export const BUSY_TIMEOUT_MS = 1500;
+
+/**
+ * Opens the one read-write connection: judges the file without touching it, makes what an earlier process left in the
+ * write-ahead log durable, and upgrades it. Throws StartRefused, saying what to mend.
+ */
+export function openForWriting(path: string, notice: Notice): DatabaseSync {
+  try {
+    if (existsSync(path) && statSync(path).size > 0) inspectReadOnly(path);
+    const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
+    requireUsable(database, path);
+    // Checkpoints are the writer's to make: SQLite keeps the failed sync of an automatic one to itself.
+    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0');
+    if (readPragma(database, 'journal_mode') !== 'wal') {
+      throw new StartRefused([`DATABASE_URL: ${path} cannot use write-ahead logging; put it on a local file system`]);
+    }
+    checkpointAll(database, path);
+    if (readPragma(database, 'user_version') === 0) upgrade(database, notice);
+    else adoptForeignRows(database, notice);
+    database.prepare(WRITE_PROBE).run(Date.now());
+    return database;
+  } catch (error) {
+    if (error instanceof StartRefused || resultCode(error) === undefined) throw error;
+    throw new StartRefused([openProblem(error, path)]);
+  }
+}
+
+/** A read-only connection never checkpoints, so a file that is refused keeps every byte. */
+function inspectReadOnly(path: string): void {
+  const database = new DatabaseSync(path, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
+  try {
+    requireUsable(database, path);
+  } catch (error) {
+    if (resultCode(error) !== SQLITE_READONLY_ROLLBACK) throw error;
+  } finally {
+    database.close();
+  }
+}
+
+/** Throws StartRefused unless the file is empty, of the reference schema, or ours. */
+function requireUsable(database: DatabaseSync, path: string): void {
+  const refuse = (problem: string) => new StartRefused([`DATABASE_URL: ${path} ${problem}`]);
+  const version = Number(readPragma(database, 'user_version'));
+  const applicationId = readPragma(database, 'application_id');
+  if (version > SCHEMA_VERSION) throw refuse(`was made by a newer version (schema ${version}, this one knows ${SCHEMA_VERSION})`);
+  const isOurs = applicationId === APPLICATION_ID && version === SCHEMA_VERSION;
+  if (!isOurs && (applicationId !== 0 || version !== 0)) throw refuse('belongs to another application');
+  if (readPragma(database, 'encoding') !== 'UTF-8') throw refuse('is not encoded in UTF-8; dump it and load it into a new file');
+
+  const names = namesOf(database, "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')");
+  if (names.length === 0) return;
+  if (!names.includes('messages')) throw refuse('is a database of something else: it has no table messages');
+  const taken = isOurs ? [] : OWN_TABLES.filter((name) => names.includes(name));
+  if (taken.length > 0) throw refuse(`has a table or view ${taken.join(', ')}, a name that this service needs; rename it`);
+  requireMessagesTable(database, refuse);
+}
+
+function requireMessagesTable(database: DatabaseSync, refuse: (problem: string) => StartRefused): void {
+  const columns = namesOf(database, "SELECT name FROM pragma_table_info('messages')");
+  const missing = REFERENCE_COLUMNS.filter((column) => !columns.includes(column));
+  if (missing.length > 0) throw refuse(`has a table messages without ${missing.join(', ')}`);
+  const mandatory = namesOf(database, `SELECT name FROM pragma_table_info('messages') WHERE "notnull" = 1 AND dflt_value IS NULL`);
+  const unknown = mandatory.filter((column) => !REFERENCE_COLUMNS.includes(column));
+  if (unknown.length > 0) throw refuse(`has a table messages that wants a value for ${unknown.join(', ')}`);
+
+  const unique = namesOf(database, `
+    SELECT (SELECT group_concat(name) FROM pragma_index_info(list.name)) || iif(list.partial, ' (partial)', '') AS name
+    FROM pragma_index_list('messages') AS list WHERE list."unique" = 1`);
+  if (!unique.includes('message_id')) throw refuse('has a table messages whose message_id is not unique');
+  const others = unique.filter((indexed) => indexed !== 'message_id');
+  if (others.length > 0) throw refuse(`has a unique index on ${others.join('; ')}, which would refuse messages; drop it`);
+}
+
+function namesOf(database: DatabaseSync, sql: string): string[] {
+  return database.prepare(sql).all().map((row) => String(row['name']));
+}
+
+/**
+ * Copies the log into the file and syncs it. After a failed sync an unsynced row can be visible, and its repeat would look
+ * like a duplicate of something durable; so this comes before the first acknowledgement. A reader of another process
+ * may keep the log from being emptied, but not, once all of it is copied, from being safe.
+ */
+function checkpointAll(database: DatabaseSync, path: string): void {
+  const result = database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get();
+  if (result?.['busy'] !== 0 && result?.['log'] !== result?.['checkpointed']) {
+    throw new StartRefused([`DATABASE_URL: ${path} is in use by another process; stop it, or wait until it lets go`]);
+  }
+}
+
+function readPragma(database: DatabaseSync, name: string): unknown {
+  return Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
+}
+
+function openProblem(error: unknown, path: string): string {
+  const remedy: Partial<Record<ReturnType<typeof reasonOf>, string>> = {
+    'the database is damaged': 'is not a SQLite database, or is damaged; move it away or restore a backup',
+    'the database is read-only': `cannot be written; make the file and its folder writable for ${THIS_USER}`,
+    'the database is locked by another process': 'is locked by another process; stop it, or wait until it lets go',
+    'the disk is full': 'cannot be opened: the disk is full; free some space',
+    'the disk reports an error': 'cannot be used: the disk reports an error',
+    'a sync to disk failed': 'cannot be made durable: a sync to disk failed',
+  };
+  const otherwise = `cannot be opened (SQLite error ${resultCode(error)}); make it and its folder writable for ${THIS_USER}`;
+  return `DATABASE_URL: ${path} ${remedy[reasonOf(error)] ?? otherwise}`;
+}
