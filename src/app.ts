@@ -44,6 +44,9 @@ export interface AppOptions {
   readonly openStorage?: (options: SqliteStorageOptions) => Promise<Storage>;
 }
 
+/** How much of the time to stop is for connections; the rest is for the storage to close. */
+const DRAIN_SHARE = 0.8;
+
 /** Opens the database, then the port. Throws StartRefused where an operator has to mend something first. */
 export async function startApp({ config, log, announce, droppedLogLines, openStorage = openSqliteStorage }: AppOptions): Promise<App> {
   const metrics = createMetrics();
@@ -86,7 +89,7 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
     async stop(timeoutMs = config.shutdownTimeoutMs) {
       readiness.drain();
       const deadline = delay(timeoutMs, false, { ref: false });
-      const report = await listener.drain(timeoutMs);
+      const report = await listener.drain(timeoutMs * DRAIN_SHARE);
       readiness.stop();
       const storageClosed = await Promise.race([storage.close().then(() => true), deadline]);
       return { ...report, storageClosed };

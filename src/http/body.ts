@@ -71,8 +71,9 @@ function grow(buffer: Buffer<ArrayBuffer>, bytes: number): Buffer<ArrayBuffer> {
   return larger;
 }
 
-/** Bytes and time granted to a client that is still sending after it got its answer. */
+/** Bytes, pieces and time granted to a client that is still sending after it got its answer. */
 const DISCARD_BYTES = 1024 * 1024;
+const DISCARD_PIECES = 1024;
 const DISCARD_MS = 1000;
 
 /**
@@ -82,15 +83,17 @@ const DISCARD_MS = 1000;
 export function discardBody(request: IncomingMessage): Promise<void> {
   if (request.destroyed) return Promise.resolve();
   return new Promise((resolve) => {
-    let discarded = 0;
+    let bytes = 0;
+    let pieces = 0;
     const finish = () => {
       clearTimeout(timer);
       request.off('data', count).off('end', finish).off('close', finish);
       resolve();
     };
     const count = (chunk: Buffer) => {
-      discarded += chunk.length;
-      if (discarded > DISCARD_BYTES) finish();
+      bytes += chunk.length;
+      pieces += 1;
+      if (bytes > DISCARD_BYTES || pieces > DISCARD_PIECES) finish();
     };
     const timer = setTimeout(finish, DISCARD_MS);
     request.on('data', count).on('end', finish).on('close', finish).resume();

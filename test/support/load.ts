@@ -51,9 +51,12 @@ export function startClosedLoop(port: number, connections: number, nextId: () =>
   };
 }
 
+/** More than a service that keeps its latency bounded can need. */
+const OPEN_LOOP_CONNECTIONS = 4000;
+
 /** Sends `perSecond` messages a second for `durationMs` whatever the answers, so that a slow service cannot slow its load. */
 export async function openLoop(port: number, perSecond: number, durationMs: number, nextId: () => string): Promise<Sent[]> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 512 });
+  const agent = new Agent({ keepAlive: true, maxSockets: OPEN_LOOP_CONNECTIONS });
   const answers: Promise<Sent>[] = [];
   const begin = performance.now();
   for (let elapsed = 0; elapsed < durationMs; elapsed = performance.now() - begin) {

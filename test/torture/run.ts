@@ -1,7 +1,7 @@
 /** `make torture`: every scenario in turn, a progress line for each step, and a table of all figures at the end. */
 import { spawnSync } from 'node:child_process';
 import { styleText } from 'node:util';
-import { largeBodies, slowClients } from './clients.ts';
+import { largeBodies, slowClients, tinyChunks } from './clients.ts';
 import { diskFull, failedSync } from './disk.ts';
 import { drainUnderLoad } from './drain.ts';
 import { kills } from './kills.ts';
@@ -9,7 +9,7 @@ import { busyReader, overload } from './overload.ts';
 import type { Figure, Scenario } from './scenario.ts';
 import { syncOrder } from './sync-order.ts';
 
-const SCENARIOS: readonly Scenario[] = [kills, syncOrder, failedSync, diskFull, drainUnderLoad, busyReader, slowClients, largeBodies, overload];
+const SCENARIOS: readonly Scenario[] = [kills, syncOrder, failedSync, diskFull, drainUnderLoad, busyReader, slowClients, largeBodies, tinyChunks, overload];
 
 const isInstalled = (command: string) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;
 

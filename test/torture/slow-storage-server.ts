@@ -14,7 +14,7 @@ const PER_SECOND = 2000;
 const lines = createLineWriter(1);
 const log = createLog(lines, 'INFO');
 await startApp({
-  config: testConfig({ DATABASE_URL: process.env['DATABASE_URL'] ?? '' }),
+  config: testConfig({ DATABASE_URL: process.env['DATABASE_URL'] ?? '', MAX_CONNECTIONS: '5000' }),
   log,
   announce: (event, fields) => log('INFO', event, fields),
   droppedLogLines: lines.dropped,
