@@ -42,7 +42,7 @@ const SWITCH_WORDS = new Map([
 ]);
 
 /**
- * Reads the environment (CONTRACT section 8). Reports every problem at once and repeats no value, as a
+ * Reads the environment (README, Configuration). Reports every problem at once and repeats no value, as a
  * mistyped one may be a secret. A variable that is set but empty is a problem, except WEBHOOK_SECRET: there it is none.
  */
 export function readConfig(environment: NodeJS.ProcessEnv): ConfigReading {

@@ -2,7 +2,7 @@ import { createRegistry, type Registry } from './prometheus.ts';
 
 /** Every metric of the service itself is named here, once. The process's own are in `process-metrics.ts`. */
 
-/** How a webhook request ended (CONTRACT section 1). */
+/** How a webhook request ended (README, POST /webhook). */
 export const WEBHOOK_RESULTS = [
   'ok', 'unavailable', 'unsupported_encoding', 'payload_too_large', 'aborted', 'invalid_signature', 'invalid_payload',
 ] as const;

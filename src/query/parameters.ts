@@ -12,7 +12,7 @@ export type QueryReading =
   | { readonly kind: 'invalid'; readonly faults: readonly Fault[] };
 
 /**
- * Reads the query string of GET /messages (CONTRACT section 2): form-encoded UTF-8, the last of a repeated parameter,
+ * Reads the query string of GET /messages (README, GET /messages): form-encoded UTF-8, the last of a repeated parameter,
  * an empty value as none, unknown ones ignored. `malformed` where it is not valid percent-encoded UTF-8.
  */
 export function readMessageQuery(queryString: string): QueryReading {

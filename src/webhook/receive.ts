@@ -1,5 +1,5 @@
 /**
- * POST /webhook: the order of work of CONTRACT section 1, a step a line. Each step either leads on or decides how the
+ * POST /webhook: the order of work, a step a line. Each step either leads on or decides how the
  * request ends; what that means for the answer, the log and the metrics is decided once, at the end.
  */
 import type { KeyObject } from 'node:crypto';

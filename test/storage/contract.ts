@@ -14,6 +14,7 @@ export interface StorageUnderTest {
 export type OpenStorageUnderTest = (t: TestContext) => Promise<StorageUnderTest>;
 
 const EVERYTHING = { limit: 100, offset: 0 };
+const MANY = 5000;
 
 async function idsOf(storage: Storage, query: Partial<Parameters<Storage['list']>[0]> = {}): Promise<string[]> {
   return (await storage.list({ ...EVERYTHING, ...query })).items.map(({ message_id }) => message_id);
@@ -138,6 +139,23 @@ export function testStorageContract(name: string, open: OpenStorageUnderTest): v
         assert.deepEqual(await storage.list({ ...EVERYTHING, from: '+12', q: 'YES', since: '2025-01-16T00:00:00' }), {
           items: [message({ message_id: 'c', from: '+12', text: 'yes', ts: '2025-01-16T10:00:00Z' })], total: 1,
         });
+      });
+
+      test('pages a search and a range that are longer than one step of any adapter', async (t) => {
+        const { storage } = await open(t);
+        const id = (index: number) => `m${String(index).padStart(5, '0')}`;
+        for (let begin = 0; begin < MANY; begin += 500) {
+          await Promise.all(Array.from({ length: 500 }, (_, index) => storage.append(message({
+            message_id: id(begin + index), text: (begin + index) % 3 === 0 ? 'third' : 'other', ts: '2025-01-15T10:00:00Z',
+          }))));
+        }
+        for (const offset of [0, 1, 600, 1300, 1660]) {
+          const { items, total } = await storage.list({ limit: 10, offset, q: 'THIRD' });
+          const expected = Array.from({ length: 10 }, (_, index) => id((offset + index) * 3)).filter((one) => one < id(MANY));
+          assert.deepEqual([total, items.map(({ message_id }) => message_id)], [Math.ceil(MANY / 3), expected], String(offset));
+        }
+        const { items, total } = await storage.list({ limit: 2, offset: MANY - 1, since: '2025-01-15T10:00:00' });
+        assert.deepEqual([total, items.map(({ message_id }) => message_id)], [MANY, [id(MANY - 1)]]);
       });
 
       test('shows every message whose append was answered before', async (t) => {

@@ -43,8 +43,8 @@ export function createReads(database: DatabaseSync): Reads {
 
   return {
     list: (query, deadline) => inReadTransaction(() => {
-      const walk = createWalk(first, query, deadline);
-      return query.q === undefined ? listAll(all, first, query, walk) : search(all, first, query, query.q, walk);
+      const range = createKeysetRange(first, query, deadline);
+      return query.q === undefined ? listAll(all, first, query, range) : search(all, first, query, query.q, range);
     }),
     stats: () => inReadTransaction(() => readStats(all, first)),
   };
@@ -53,88 +53,100 @@ export function createReads(database: DatabaseSync): Reads {
 type All = (sql: string, parameters?: readonly SQLInputValue[]) => Row[];
 type First = (sql: string, parameters?: readonly SQLInputValue[]) => Row | undefined;
 
-/** The messages that match sender and time, as a range of one covering index. */
-interface Walk {
+/** The messages of one sender, or of all, from an instant on: a range of one covering index. */
+interface KeysetRange {
   readonly start: Key;
-  /** SQL that selects from `from` on, up to `to` where that is given. */
-  range(from: Key, to?: Key): { readonly sql: string; readonly parameters: readonly string[] };
-  /** The key that is `entries` after `from`, or undefined where the range ends before. At most one step's worth. */
-  advance(from: Key, entries: number): Key | undefined;
+  /** SQL that selects what lies from `begin` on, and before `end` where that is given. */
+  between(begin: Key, end?: Key): Selection;
+  /**
+   * The key that is `entries` after `begin`, or undefined where the range ends before. At most one step's worth. Throws
+   * StorageUnavailable past the deadline, so every read that goes on step by step ends in time.
+   */
+  seek(begin: Key, entries: number): Key | undefined;
 }
 
-function createWalk(first: First, query: MessageQuery, deadline: number): Walk {
-  const index = query.from === undefined ? 'messages_by_instant' : 'messages_by_sender';
-  const sender = query.from === undefined ? { sql: '', parameters: [] } : { sql: 'from_number = ? AND', parameters: [query.from] };
+/** SQL from FROM on, with its parameters. */
+interface Selection {
+  readonly sql: string;
+  readonly parameters: readonly string[];
+}
 
-  const range: Walk['range'] = (from, to) => ({
-    sql: `FROM messages INDEXED BY ${index} WHERE ${sender.sql} (instant, message_id) >= (?, ?)
-      ${to === undefined ? '' : 'AND (instant, message_id) < (?, ?)'}`,
-    parameters: [...sender.parameters, from.instant, from.message_id, ...(to === undefined ? [] : [to.instant, to.message_id])],
-  });
+function createKeysetRange(first: First, query: MessageQuery, deadline: number): KeysetRange {
+  const ofSender = query.from === undefined ? [] : [query.from];
+  const indexed = query.from === undefined
+    ? 'FROM messages INDEXED BY messages_by_instant WHERE'
+    : 'FROM messages INDEXED BY messages_by_sender WHERE from_number = ? AND';
+
+  const between: KeysetRange['between'] = (begin, end) => {
+    const from: Selection = {
+      sql: `${indexed} (instant, message_id) >= (?, ?)`,
+      parameters: [...ofSender, begin.instant, begin.message_id],
+    };
+    if (end === undefined) return from;
+    return { sql: `${from.sql} AND (instant, message_id) < (?, ?)`, parameters: [...from.parameters, end.instant, end.message_id] };
+  };
   return {
     start: { instant: query.since ?? '', message_id: '' },
-    range,
-    advance(from, entries) {
+    between,
+    seek(begin, entries) {
       if (performance.now() > deadline) throw new StorageUnavailable('a read took too long');
-      const { sql, parameters } = range(from);
+      const { sql, parameters } = between(begin);
       const row = first(`SELECT instant, message_id ${sql} ORDER BY instant, message_id LIMIT 1 OFFSET ?`, [...parameters, entries]);
       return row && { instant: String(row['instant']), message_id: String(row['message_id']) };
     },
   };
 }
 
-/** A page without a search: the total is kept or walked, the offset is walked, and only the page's rows are read. */
-function listAll(all: All, first: First, query: MessageQuery, walk: Walk): MessagePage {
-  const total = query.since === undefined ? keptTotal(first, query.from) : countFrom(first, walk, walk.start);
+/** A page without a search: the total is kept or counted along the index, the offset is skipped along it. */
+function listAll(all: All, first: First, query: MessageQuery, range: KeysetRange): MessagePage {
+  const total = query.since === undefined ? keptTotal(first, query.from) : countRange(first, range);
   if (query.offset >= total) return { items: [], total };
-  let from: Key | undefined = walk.start;
-  for (let left = query.offset; left > 0 && from !== undefined; left -= WALK_STEP_ENTRIES) {
-    from = walk.advance(from, Math.min(left, WALK_STEP_ENTRIES));
+  let begin: Key | undefined = range.start;
+  for (let left = query.offset; left > 0 && begin !== undefined; left -= WALK_STEP_ENTRIES) {
+    begin = range.seek(begin, Math.min(left, WALK_STEP_ENTRIES));
   }
-  return { items: from === undefined ? [] : readItems(all, walk.range(from), query.limit, 0), total };
+  return { items: begin === undefined ? [] : readItems(all, range.between(begin), query.limit, 0), total };
 }
 
-function keptTotal(first: First, from: string | undefined): number {
-  const kept = from === undefined
+function keptTotal(first: First, sender: string | undefined): number {
+  const kept = sender === undefined
     ? first('SELECT messages FROM inbox')
-    : first('SELECT messages FROM senders WHERE from_number = ?', [from]);
+    : first('SELECT messages FROM senders WHERE from_number = ?', [sender]);
   return Number(kept?.['messages'] ?? 0);
 }
 
-function countFrom(first: First, walk: Walk, start: Key): number {
+function countRange(first: First, range: KeysetRange): number {
   let counted = 0;
-  let from = start;
-  for (;;) {
-    const next = walk.advance(from, WALK_STEP_ENTRIES);
-    if (next === undefined) break;
+  let begin = range.start;
+  for (let next = range.seek(begin, WALK_STEP_ENTRIES); next !== undefined; next = range.seek(begin, WALK_STEP_ENTRIES)) {
     counted += WALK_STEP_ENTRIES;
-    from = next;
+    begin = next;
   }
-  const { sql, parameters } = walk.range(from);
+  const { sql, parameters } = range.between(begin);
   return counted + Number(first(`SELECT count(*) AS entries ${sql}`, parameters)?.['entries']);
 }
 
 /** A page of a search: every text in range is looked at, step by step, and those of the page are kept. */
-function search(all: All, first: First, query: MessageQuery, q: string, walk: Walk): MessagePage {
+function search(all: All, first: First, query: MessageQuery, q: string, range: KeysetRange): MessagePage {
   const items: Message[] = [];
   let total = 0;
-  let from: Key | undefined = walk.start;
-  while (from !== undefined) {
-    const to = walk.advance(from, SEARCH_STEP_ROWS);
-    const { sql, parameters } = walk.range(from, to);
+  let begin: Key | undefined = range.start;
+  while (begin !== undefined) {
+    const end = range.seek(begin, SEARCH_STEP_ROWS);
+    const { sql, parameters } = range.between(begin, end);
     // Not LIKE: that stops at a NUL in the pattern, gives % and _ a meaning, and is an error past 50,000 bytes.
-    const matching = { sql: `${sql} AND instr(lower(text), lower(?)) > 0`, parameters: [...parameters, q] };
+    const matching: Selection = { sql: `${sql} AND instr(lower(text), lower(?)) > 0`, parameters: [...parameters, q] };
     const found = Number(first(`SELECT count(*) AS found ${matching.sql}`, matching.parameters)?.['found']);
     const wanted = query.limit - items.length;
     const skipped = Math.max(0, query.offset - total);
     if (wanted > 0 && skipped < found) items.push(...readItems(all, matching, wanted, skipped));
     total += found;
-    from = to;
+    begin = end;
   }
   return { items, total };
 }
 
-function readItems(all: All, { sql, parameters }: ReturnType<Walk['range']>, limit: number, offset: number): Message[] {
+function readItems(all: All, { sql, parameters }: Selection, limit: number, offset: number): Message[] {
   const rows = all(`SELECT message_id, from_number, to_number, ts, text ${sql} ORDER BY instant, message_id LIMIT ? OFFSET ?`,
     [...parameters, limit, offset]);
   return rows.map((row) => ({

@@ -73,6 +73,9 @@ describe('a file made by the reference schema', () => {
     const notices: string[] = [];
     const storage = await openTestStorage(t, path, { notice: (_level, event, fields) => notices.push(`${event} ${JSON.stringify(fields)}`) });
     assert.equal((await storage.list({ ...EVERYTHING, since: '2025-01-15T10:00:00' })).total, 60_000);
+    const inOrder = rows.map(([message_id]) => message_id).toSorted();
+    const { items } = await storage.list({ limit: 2, offset: 45_000 });
+    assert.deepEqual(items.map(({ message_id }) => message_id), inOrder.slice(45_000, 45_002));
     assert.ok(notices.some((notice) => notice.includes('"rows_done":50000,"rows":60000')), notices.join('\n'));
   });
 
