@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { startApp, type App } from './app.ts';
 import { readConfig, type Config } from './config.ts';
 import { StartRefused } from './errors.ts';
-import { createLineWriter, type LineWriter } from './observe/line-writer.ts';
+import { createLineWriter, openLogDescriptor, type LineWriter } from './observe/line-writer.ts';
 import { createLog, describeError, type Log } from './observe/log.ts';
 import { readVersion } from './version.ts';
 
@@ -23,7 +23,7 @@ const FAILURE_STOP_MS = 1000;
 export async function main(args: readonly string[]): Promise<void> {
   // Files that this process creates, the database above all, are readable by their owner only.
   process.umask(0o077);
-  const lines = createLineWriter(STDOUT);
+  const lines = createLineWriter(openLogDescriptor(STDOUT));
   const plainLog = createLog(lines, 'INFO');
   const exit = (status: number) => exitAfterFlush(lines, status);
 

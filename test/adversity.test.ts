@@ -1,14 +1,14 @@
 /** Bad days made with the system's own means: limits of the process, damaged and missing files, a log that nobody reads. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { closeSync, openSync, statSync, unlinkSync, writeSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { closeSync, constants, openSync, statSync, unlinkSync, writeSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test, type TestContext } from 'node:test';
 import { sendMessage, startClosedLoop } from './support/load.ts';
-import { startServerProcess, type ServerProcess } from './support/server-process.ts';
+import { CHECKOUT, startServerProcess, type ServerProcess } from './support/server-process.ts';
 import { temporaryFolder } from './support/temporary.ts';
 import { waitFor } from './support/wait.ts';
 
@@ -78,6 +78,14 @@ describe('a database file that goes missing', () => {
   }
 });
 
+function fill(fd: number): void {
+  try {
+    while (writeSync(fd, 'x'.repeat(PAGE_BYTES)) > 0);
+  } catch {
+    // Full: EAGAIN.
+  }
+}
+
 describe('a log that nobody reads', () => {
   test('stops neither the messages nor the end, and what is lost is counted', async (t) => {
     const { server, url, send, metric } = await start(t);
@@ -92,6 +100,20 @@ describe('a log that nobody reads', () => {
     server.child.kill('SIGTERM');
     await waitFor('the end', () => server.child.exitCode !== null);
     assert.equal(server.child.exitCode, 0);
+  });
+
+  test('nor does a full pipe hold the process up', async (t) => {
+    const path = join(temporaryFolder(t), 'pipe');
+    spawnSync('mkfifo', [path]);
+    const filling = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+    t.after(() => closeSync(filling));
+    fill(filling);
+    const stdout = openSync(path, 'w');
+    t.after(() => closeSync(stdout));
+    const child = spawn(process.execPath, [join(CHECKOUT, 'src/server.ts'), '--check-config'], { stdio: ['ignore', stdout, 'ignore'] });
+    t.after(() => void child.kill('SIGKILL'));
+    await waitFor('the end', () => child.exitCode !== null);
+    assert.equal(child.exitCode, 0);
   });
 
   test('nor does one that is closed', async (t) => {

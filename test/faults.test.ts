@@ -14,11 +14,11 @@ const SQLITE_FULL = 13;
 const SQLITE_IOERR_WRITE = 778;
 const SQLITE_IOERR_FSYNC = 1034;
 
-async function start(t: TestContext) {
+async function start(t: TestContext, env: Record<string, string> = {}) {
   const folder = temporaryFolder(t);
   const path = join(folder, 'app.db');
   const faults = createFaults(folder);
-  const server = startServerProcess(t, { env: { DATABASE_URL: path }, nodeArguments: faults.nodeArguments });
+  const server = startServerProcess(t, { env: { DATABASE_URL: path, ...env }, nodeArguments: faults.nodeArguments });
   const url = await server.url();
   const send = (message_id: string) => {
     const body = JSON.stringify(message({ message_id }));
@@ -108,6 +108,17 @@ describe('a thread that dies', () => {
     faults.set(null);
     await waitFor('a new reader', async () => (await fetch(`${url}/stats`)).status === 200);
   });
+});
+
+test('a writer that hangs: 503, not ready, and a signal ends the process all the same', async (t) => {
+  const { server, faults, send, reasons } = await start(t, { SHUTDOWN_TIMEOUT_MS: '1000' });
+  faults.set({ thread: 'writer', statements: ['COMMIT'], effect: { busyMs: 600_000 } });
+  assert.deepEqual((await Promise.all([send('a'), send('b')])).map(({ status }) => status), [503, 503]);
+  assert.equal((await send('c')).status, 503);
+  assert.ok((await reasons()).includes('the storage does not answer'));
+  server.child.kill('SIGTERM');
+  assert.deepEqual(await server.ended, { code: null, signal: 'SIGKILL' });
+  assert.equal((await server.line('stopping'))['cause'], 'SIGTERM');
 });
 
 test('a read that takes too long is 503, and senders do not notice', async (t) => {

@@ -1,4 +1,4 @@
-import { write } from 'node:fs';
+import { constants, fstatSync, openSync, write } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
@@ -19,6 +19,20 @@ const MAX_QUEUED_UNITS = 8 * 1024 * 1024;
 /** Errors after which nobody reads any more. Others pass: a full disk, or a full pipe that its other user made non-blocking. */
 const FINAL_ERRORS = new Set<string | undefined>(['EPIPE', 'EBADF']);
 const RETRY_MS = 20;
+
+/**
+ * The descriptor to write a log to. A write to a full pipe would hold a thread of Node.js, and with it the end of the
+ * process; so a pipe is opened once more without blocking, which leaves it as it is for whoever else has it. Where that is
+ * not possible (no /proc, or a pipe of another user) it is the standard one.
+ */
+export function openLogDescriptor(standard: number): number {
+  try {
+    if (!fstatSync(standard).isFIFO()) return standard;
+    return openSync(`/proc/self/fd/${standard}`, constants.O_WRONLY | constants.O_NONBLOCK);
+  } catch {
+    return standard;
+  }
+}
 
 export function createLineWriter(fd: number): LineWriter {
   let queued: string[] = [];

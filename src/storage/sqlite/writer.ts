@@ -2,8 +2,9 @@
  * The writer thread: owner of the only read-write connection. Each batch is one transaction and one sync, and is
  * answered after both. Entry point of a worker; see `writer-client.ts` for the other side.
  */
-import { parentPort, workerData } from 'node:worker_threads';
+import { statSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
+import { parentPort, workerData } from 'node:worker_threads';
 import { StartRefused, StorageUnavailable } from '../../errors.ts';
 import type { AppendOutcome } from '../storage.ts';
 import { createAppend } from './append.ts';
@@ -16,8 +17,14 @@ import { WRITE_PROBE } from './schema.ts';
 
 /** Messages after which the log is copied into the database file. */
 const CHECKPOINT_EVERY_MESSAGES = 2000;
+/**
+ * A log of this size means that readers have long kept it from starting again at its beginning; then the writer waits for
+ * them, as long as for any lock.
+ */
+const LARGE_LOG_BYTES = 64 * 1024 * 1024;
 
 const { path }: ThreadData = workerData;
+const logPath = `${path}-wal`;
 const port = parentPort;
 if (port === null) throw new Error('writer.ts runs as a worker thread only');
 const tell = (message: WriterMessage) => port.postMessage(message);
@@ -55,7 +62,7 @@ type Writer = ReturnType<typeof createWriter>;
 function createWriter(database: DatabaseSync) {
   const append = createAppend(database);
   const probe = database.prepare(WRITE_PROBE);
-  const requireSameFiles = createFileIdentityCheck([path, `${path}-wal`]);
+  const requireSameFiles = createFileIdentityCheck([path, logPath]);
   let failedForGood = false;
   /** A damaged page may be one that a probe never touches, so only a stored message tells that all is well again. */
   let damaged = false;
@@ -96,12 +103,13 @@ function createWriter(database: DatabaseSync) {
       sinceCheckpoint += 1;
       return [];
     }),
-    /** Copies the log into the database file as far as readers allow. Its failures cost nothing but a longer log, save one. */
+    /** Copies the log into the database file as far as readers allow. Its failures cost only a longer log, save a failed sync. */
     checkpointIfDue(): void {
       if (sinceCheckpoint < CHECKPOINT_EVERY_MESSAGES || failedForGood) return;
       sinceCheckpoint = 0;
       try {
-        database.exec('PRAGMA wal_checkpoint(PASSIVE)');
+        const isLarge = (statSync(logPath, { throwIfNoEntry: false })?.size ?? 0) > LARGE_LOG_BYTES;
+        database.exec(`PRAGMA wal_checkpoint(${isLarge ? 'TRUNCATE' : 'PASSIVE'})`);
       } catch (error) {
         const failure = fail(error);
         if (failure.kind === 'failed' && failure.fatal) tell({ kind: 'fatal', reason: failure.reason });
