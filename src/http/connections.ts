@@ -31,12 +31,11 @@ export interface Connections {
   drain(): void;
 }
 
-/** Requests that one connection may have pending. */
+/** Requests that one connection may have pending; past it no more are read, and it ends with the answers that are due. */
 const MAX_PIPELINED = 100;
 
 /** node:http reads the requests of a connection one after the other, and writes their answers in the same order. */
 interface Connection {
-  readonly socket: Socket;
   latest: OpenExchange | null;
   readonly pending: Set<OpenExchange>;
   takesMore: boolean;
@@ -55,9 +54,11 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
     drained: () => drained,
     track(socket) {
       if (connections.size >= maxConnections && !idle.evict()) return false;
-      const connection: Connection = { socket, latest: null, pending: new Set(), takesMore: true };
+      const connection: Connection = { latest: null, pending: new Set(), takesMore: true };
       connections.set(socket, connection);
       idle.add(socket);
+      // node:http takes its own listener away at a CONNECT, and a reset without one would end the process.
+      socket.on('error', () => socket.destroy());
       socket.once('close', () => {
         connections.delete(socket);
         idle.delete(socket);
@@ -70,16 +71,16 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
       const connection = connections.get(request.socket);
       // What follows a refused request on its connection could be bytes of that request (RFC 9112 section 9.6).
       if (connection?.takesMore !== true) return undefined;
-      if (connection.pending.size >= MAX_PIPELINED) return void request.socket.destroy();
+      if (connection.pending.size >= MAX_PIPELINED) return endAfterLatest(connection, request.socket);
       const exchange = createExchange(request, response, { expectsContinue, answerTimeoutMs: requestTimeoutMs });
       connection.latest = exchange;
       connection.pending.add(exchange);
       pending.add(exchange);
-      idle.delete(connection.socket);
+      idle.delete(request.socket);
       response.once('close', () => {
         connection.pending.delete(exchange);
         pending.delete(exchange);
-        if (connection.pending.size === 0 && !connection.socket.destroyed) idle.add(connection.socket);
+        if (connection.pending.size === 0 && !request.socket.destroyed) idle.add(request.socket);
       });
       return exchange;
     },
@@ -99,6 +100,11 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
     },
     drain() { draining = true; },
   };
+}
+
+function endAfterLatest(connection: Connection, socket: Socket): undefined {
+  connection.takesMore = false;
+  connection.latest?.response.once('close', () => socket.destroy());
 }
 
 /** Connections without a pending request, the longest idle first. Silent ones and half-sent heads are among them. */

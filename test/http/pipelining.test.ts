@@ -78,6 +78,34 @@ describe('answers keep their place', () => {
   });
 });
 
+test('a client that asks far ahead gets the answers that are due, and then the end', async () => {
+  const statuses = statusesIn(await exchangeRaw(app.port, LIVE.repeat(500)));
+  assert.deepEqual([statuses.length, new Set(statuses)], [100, new Set([200])]);
+});
+
+test('a reset behind a CONNECT does not end the process', async (t) => {
+  const appending = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<void>();
+  const slow = await startTestApp(t, {}, async (options) => {
+    const storage = await openSqliteStorage(options);
+    return {
+      ...storage,
+      append(one) {
+        appending.resolve();
+        return release.promise.then(() => storage.append(one));
+      },
+    };
+  });
+  const connection = connectRaw(slow.port);
+  connection.write(`${signedPost('before the reset')}CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n`);
+  await appending.promise;
+  connection.socket.resetAndDestroy();
+  await waitFor('its end', async () => await slow.metric('http_connections_open') === 1);
+  release.resolve();
+  await waitFor('the log entry', () => slow.logs.some(({ event }) => event === 'webhook'));
+  assert.equal((await slow.get('/health/live')).status, 200);
+});
+
 test('a client that ends its side right after its request gets its answer', async () => {
   const connection = connectRaw(app.port);
   connection.socket.end(signedPost('half-closed'));

@@ -171,6 +171,15 @@ describe('a body', () => {
     assert.deepEqual([entry?.['result'], entry?.['reason']], ['aborted', 'connection closed']);
   });
 
+  test('with endless chunk extensions is refused, and one with trailers has no more headers for them', async () => {
+    const endless = requestBytes(`1;${'x'.repeat(20_000)}\r\nx\r\n0\r\n\r\n`, ['X-Signature: x', 'Transfer-Encoding: chunked']);
+    assert.deepEqual(statusesIn(await exchangeRaw(app.port, endless)), [400]);
+    const body = JSON.stringify(message({ message_id: 'trailed' }));
+    const chunked = `${body.length.toString(16)}\r\n${body}\r\n0\r\nX-Signature: ${sign(body)}\r\n\r\n`;
+    const trailed = requestBytes(chunked, ['Transfer-Encoding: chunked', 'Trailer: X-Signature']);
+    assert.deepEqual(statusesIn(await exchangeRaw(app.port, trailed)), [401]);
+  });
+
   test('whose chunks are malformed is refused, once', async () => {
     const answer = await exchangeRaw(app.port, requestBytes('zz\r\n', ['X-Signature: x', 'Transfer-Encoding: chunked']));
     assert.deepEqual(statusesIn(answer), [400]);

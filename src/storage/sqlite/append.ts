@@ -1,4 +1,4 @@
-import type { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { instantOf, type Message } from '../../message.ts';
 import type { AppendOutcome } from '../storage.ts';
 import type { Batch } from './protocol.ts';
@@ -8,6 +8,7 @@ export function createAppend(database: DatabaseSync): (batch: Batch) => AppendOu
   const insert = database.prepare(`
     INSERT INTO messages(message_id, from_number, to_number, ts, text, instant, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT(message_id) DO NOTHING`);
+  acceptAnyRowId(insert);
   const stored = database.prepare('SELECT from_number, to_number, ts, text FROM messages WHERE message_id = ?');
 
   const maintainCounts = createMaintainCounts(database);
@@ -22,13 +23,18 @@ export function createAppend(database: DatabaseSync): (batch: Batch) => AppendOu
     const outcomes = messages.map((message): AppendOutcome => {
       const { message_id, from, to, ts, text } = message;
       const { changes } = insert.run(message_id, from, to, ts, text, instantOf(ts) ?? ts, received_at);
-      if (changes === 0) return isSame(message) ? 'duplicate' : 'conflicting_duplicate';
+      if (changes === 0n) return isSame(message) ? 'duplicate' : 'conflicting_duplicate';
       storedBySender.set(from, (storedBySender.get(from) ?? 0) + 1);
       return 'stored';
     });
     maintainCounts(storedBySender);
     return outcomes;
   };
+}
+
+/** Running a statement tells the last row id too, and throws where it is larger than a JavaScript number is exact, as in some old files. */
+export function acceptAnyRowId(statement: StatementSync): void {
+  statement.setReadBigInts(true);
 }
 
 /** Keeps what `GET /stats` shows in step with the messages; see `schema.ts`. */
@@ -38,6 +44,7 @@ function createMaintainCounts(database: DatabaseSync) {
     ON CONFLICT(from_number) DO UPDATE SET messages = messages + excluded.messages
     RETURNING messages`);
   const addToTotals = database.prepare('UPDATE inbox SET messages = messages + ?, senders = senders + ?');
+  acceptAnyRowId(addToTotals);
 
   return (storedBySender: ReadonlyMap<string, number>): void => {
     let stored = 0;

@@ -1,4 +1,4 @@
-import { existsSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { StartRefused } from '../../errors.ts';
 
@@ -11,6 +11,9 @@ export function resolveDatabasePath(path: string): string {
   const folder = dirname(path);
   if (!existsSync(folder)) throw refuse(`the folder ${folder} does not exist; create it, or name another file`);
   if (!statSync(folder).isDirectory()) throw refuse(`${folder} is not a folder`);
+  if (!existsSync(path) && lstatSync(path, { throwIfNoEntry: false }) !== undefined) {
+    throw refuse(`${path} is a link to a file that does not exist; create that file, or name it directly`);
+  }
   if (!existsSync(path)) return join(realpathSync(folder), basename(path));
 
   const found = statSync(path);

@@ -69,8 +69,10 @@ const COUNT_ALL = `
 /** Takes in rows that a program of the reference schema has written since, such as after a roll-back to it. */
 export function adoptForeignRows(database: DatabaseSync, notice: Notice): void {
   if (database.prepare('SELECT 1 FROM messages WHERE instant IS NULL LIMIT 1').get() === undefined) return;
+  // Both at once: rows that were filled and not counted could not be told from others at the next start.
+  database.exec('BEGIN IMMEDIATE');
   fillInstants(database, notice);
-  database.exec(`BEGIN IMMEDIATE; ${COUNT_ALL} COMMIT`);
+  database.exec(`${COUNT_ALL} COMMIT`);
 }
 
 function fillInstants(database: DatabaseSync, notice: Notice): void {

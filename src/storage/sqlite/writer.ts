@@ -7,7 +7,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { StartRefused, StorageUnavailable } from '../../errors.ts';
 import type { AppendOutcome } from '../storage.ts';
-import { createAppend } from './append.ts';
+import { acceptAnyRowId, createAppend } from './append.ts';
 import { reasonOf } from './failures.ts';
 import { createFileIdentityCheck } from './file-identity.ts';
 import { openForWriting } from './open.ts';
@@ -15,8 +15,8 @@ import { lockForThisProcess, type ProcessLock } from './process-lock.ts';
 import type { ThreadData, WriterMessage, WriterReply, WriterRequest } from './protocol.ts';
 import { WRITE_PROBE } from './schema.ts';
 
-/** Messages after which the log is copied into the database file. */
-const CHECKPOINT_EVERY_MESSAGES = 2000;
+/** Messages and probes after which the log is copied into the database file. */
+const CHECKPOINT_EVERY_WRITES = 2000;
 /**
  * A log of this size means that readers have long kept it from starting again at its beginning; then the writer waits for
  * them, as long as for any lock.
@@ -45,7 +45,8 @@ function serve(writer: Writer, database: DatabaseSync, lock: ProcessLock): void 
         tell(writer.commit(request.batch));
         return writer.checkpointIfDue();
       case 'probe':
-        return tell(writer.probe(request.at));
+        tell(writer.probe(request.at));
+        return writer.checkpointIfDue();
       case 'close':
         database.close();
         lock.release();
@@ -62,6 +63,7 @@ type Writer = ReturnType<typeof createWriter>;
 function createWriter(database: DatabaseSync) {
   const append = createAppend(database);
   const probe = database.prepare(WRITE_PROBE);
+  acceptAnyRowId(probe);
   const requireSameFiles = createFileIdentityCheck([path, logPath]);
   let failedForGood = false;
   /** A damaged page may be one that a probe never touches, so only a stored message tells that all is well again. */
@@ -105,7 +107,7 @@ function createWriter(database: DatabaseSync) {
     }),
     /** Copies the log into the database file as far as readers allow. Its failures cost only a longer log, save a failed sync. */
     checkpointIfDue(): void {
-      if (sinceCheckpoint < CHECKPOINT_EVERY_MESSAGES || failedForGood) return;
+      if (sinceCheckpoint < CHECKPOINT_EVERY_WRITES || failedForGood) return;
       sinceCheckpoint = 0;
       try {
         const isLarge = (statSync(logPath, { throwIfNoEntry: false })?.size ?? 0) > LARGE_LOG_BYTES;

@@ -81,11 +81,12 @@ describe('a file made by the reference schema', () => {
 
   test('may have any row ids, however small, large or far apart', async (t) => {
     const path = join(temporaryFolder(t), 'app.db');
-    makeDatabase(path, REFERENCE_SCHEMA, ...['-5', '0', '7', '1000000000000', '9223372036854775806'].map((id) =>
+    makeDatabase(path, REFERENCE_SCHEMA, ...['-5', '0', '7', '1000000000000', '9223372036854775800'].map((id) =>
       `INSERT INTO messages VALUES (${id}, 'm${id}', '+12', '+13', '2025-01-15T10:00:00Z', NULL)`));
     const storage = await openTestStorage(t, path);
     const { items, total } = await storage.list({ ...EVERYTHING, since: '2025-01-15T10:00:00' });
     assert.deepEqual([items.length, total], [5, 5]);
+    assert.equal(await storage.append(message({ message_id: 'after the largest' })), 'stored');
   });
 
   test('takes in what the reference program has written to an upgraded file', async (t) => {
@@ -168,6 +169,12 @@ describe('a file that cannot be used is refused with what to mend, and left as i
     symlinkSync(path, `${path}.link`);
     await assert.rejects(openTestStorage(t, path), /already served/);
     await assert.rejects(openTestStorage(t, `${path}.link`), /already served/);
+  });
+
+  test('a link that leads nowhere', async (t) => {
+    const path = join(temporaryFolder(t), 'app.db');
+    symlinkSync(`${path}.missing`, path);
+    await assert.rejects(openTestStorage(t, path), /a link to a file that does not exist/);
   });
 
   test('one that another process holds', async (t) => {
