@@ -1,4 +1,5 @@
 import { constants, fstatSync, openSync, write } from 'node:fs';
+import { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
@@ -20,14 +21,20 @@ const MAX_QUEUED_UNITS = 8 * 1024 * 1024;
 const FINAL_ERRORS = new Set<string | undefined>(['EPIPE', 'EBADF']);
 const RETRY_MS = 20;
 
+/** Kept, as a collected socket would close its descriptor. */
+const nonBlocking: Socket[] = [];
+
 /**
  * The descriptor to write a log to. A write to a full pipe would hold a thread of Node.js, and with it the end of the
  * process; so a pipe is opened once more without blocking, which leaves it as it is for whoever else has it. Where that is
- * not possible (no /proc, or a pipe of another user) it is the standard one.
+ * not possible (no /proc, or a pipe of another user) it is the standard one. A socket, such as systemd gives, cannot be
+ * opened again: node:net makes it non-blocking when it takes hold of it.
  */
 export function openLogDescriptor(standard: number): number {
   try {
-    if (!fstatSync(standard).isFIFO()) return standard;
+    const kind = fstatSync(standard);
+    if (kind.isSocket()) nonBlocking.push(new Socket({ fd: standard, readable: false, writable: true }).unref());
+    if (!kind.isFIFO()) return standard;
     return openSync(`/proc/self/fd/${standard}`, constants.O_WRONLY | constants.O_NONBLOCK);
   } catch {
     return standard;

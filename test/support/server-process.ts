@@ -56,6 +56,8 @@ export function startServerProcess(scope: Scope, options: ServerProcessOptions):
   });
   scope.after(async () => {
     child.kill('SIGKILL');
+    // What a test has left unread would keep the end from being seen.
+    child.stdout.destroy();
     await ended;
   });
 
