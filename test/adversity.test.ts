@@ -89,7 +89,7 @@ function fill(fd: number): void {
 describe('a log that nobody reads', () => {
   test('stops neither the messages nor the end, and what is lost is counted', async (t) => {
     const { server, url, send, metric } = await start(t);
-    server.child.stdout?.pause();
+    server.stallLog();
     // The longest lines are those of the longest ids.
     let sent = 0;
     const load = startClosedLoop(Number(new URL(url).port), 32, () => `${'😀'.repeat(500)}${sent += 1}`);

@@ -12,6 +12,8 @@ export interface ServerProcess {
   /** Every line of stdout, parsed as JSON. */
   readonly lines: Readonly<Record<string, unknown>>[];
   readonly stderr: () => string;
+  /** Reads no more of stdout, so that the process finds nobody to take its log. */
+  readonly stallLog: () => void;
   /** Resolves when the process has ended. */
   readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   /** Waits for a log line with this `event`. */
@@ -44,7 +46,7 @@ export function startServerProcess(scope: Scope, options: ServerProcessOptions):
   });
   const lines: Readonly<Record<string, unknown>>[] = [];
   let stderr = '';
-  createInterface(child.stdout).on('line', (line) => lines.push(JSON.parse(line)));
+  const log = createInterface(child.stdout).on('line', (line) => lines.push(JSON.parse(line)));
   child.stderr.on('data', (chunk) => { stderr += String(chunk); });
   const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
     child.on('close', (code, signal) => resolve({ code, signal }));
@@ -64,7 +66,7 @@ export function startServerProcess(scope: Scope, options: ServerProcessOptions):
   const line: ServerProcess['line'] = (event) =>
     waitFor(`the log line ${event}; stderr: ${stderr}`, () => lines.find((found) => found['event'] === event));
   return {
-    child, lines, stderr: () => stderr, ended, line,
+    child, lines, stderr: () => stderr, stallLog: () => log.close(), ended, line,
     url: async () => `http://127.0.0.1:${(await line('listening'))['port']}`,
   };
 }
