@@ -1,4 +1,3 @@
-import { Agent } from 'node:http';
 import { readFileSync } from 'node:fs';
 import { startServerProcess, type ServerProcess, type ServerProcessOptions } from '../support/server-process.ts';
 import type { Scope } from '../support/temporary.ts';
@@ -38,11 +37,6 @@ export async function startTarget(scope: Scope, options: Partial<ServerProcessOp
   return { server, url, port: Number(new URL(url).port) };
 }
 
-export async function readJson<Body>(url: string): Promise<Body> {
-  const body: Body = JSON.parse(await (await fetch(url)).text());
-  return body;
-}
-
 /** Resident memory of a process in MB (proc(5)). */
 export function residentMegabytes(pid: number | undefined): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
@@ -56,7 +50,6 @@ export function createIds(prefix: string): () => string {
 
 /** Asks one URL again and again until `done`, and returns how long each answer took, in milliseconds. */
 export async function probeLatency(url: string, done: () => boolean): Promise<number[]> {
-  const agent = new Agent({ keepAlive: true });
   const latencies: number[] = [];
   while (!done()) {
     const begin = performance.now();
@@ -64,6 +57,5 @@ export async function probeLatency(url: string, done: () => boolean): Promise<nu
     latencies.push(performance.now() - begin);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  agent.destroy();
   return latencies;
 }
