@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run build test torture coverage send up down logs clean
+.PHONY: help run build test torture bench coverage send up down logs clean
 
 SECRET_FILE := .development-secret
 TOOLS := node_modules/.package-lock.json
@@ -19,6 +19,9 @@ test: $(TOOLS) ## Type-check, build and run every test
 
 torture: build ## Run the long failure and overload scenarios and print their figures (minutes)
 	@scripts/node test/torture/run.ts $(ARGS)
+
+bench: build ## Measure speed and draw it into .bench/ (most of an hour); options: make bench ARGS="--help"
+	@scripts/node test/bench/run.ts $(ARGS)
 
 coverage: $(TOOLS) ## Run every test and show the line coverage of src/
 	@npm run --silent coverage

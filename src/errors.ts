@@ -9,6 +9,7 @@ export type UnavailableReason =
   | 'too many reads are waiting'
   | 'a read took too long'
   | 'a reader failed'
+  | 'the read index is too far behind'
   | 'the disk is full'
   | 'the disk reports an error'
   | 'the database is read-only'

@@ -26,7 +26,7 @@ export async function drain(server: Server, connections: Connections, timeoutMs:
     const end = Math.min(performance.now() + atMostMs, deadline);
     while (!done() && performance.now() < end) await delay(POLL_INTERVAL_MS);
   };
-  const isAnswered = () => connections.pending.size === 0;
+  const isAnswered = () => connections.pending().length === 0;
   const isClosed = () => connections.open() === 0;
 
   connections.drain();
@@ -34,9 +34,9 @@ export async function drain(server: Server, connections: Connections, timeoutMs:
   server.close();
   server.closeIdleConnections();
   await until(isAnswered, HALF_SENT_BODY_MS);
-  for (const exchange of connections.pending) exchange.abortBody('shutting down');
+  for (const exchange of connections.pending()) exchange.abortBody('shutting down');
   await until(isAnswered, timeoutMs);
-  const unanswered = connections.pending.size;
+  const unanswered = connections.pending().length;
   await until(isClosed, GRACE_MS);
   server.closeAllConnections();
   return { drained: connections.drained(), unanswered };

@@ -52,17 +52,22 @@ export function createRegistry(): Registry {
   function addFamily<Series extends Rendered>(
     kind: Kind, name: string, help: string, labelNames: readonly string[], create: (name: string, labels: Labels) => Series,
   ): Family<Series> {
-    // The key is JSON, so that no value can pose as two.
-    const series = new Map<string, Series>();
-    add(kind, name, help, () => [...series.values()].flatMap((one) => one.samples()));
+    const all: Series[] = [];
+    // A map for each label, so that no value can pose as two.
+    const root: Branch<Series> = { series: undefined, next: new Map() };
+    add(kind, name, help, () => all.flatMap((one) => one.samples()));
     return {
       with(...values) {
-        const key = JSON.stringify(values);
-        const existing = series.get(key);
-        if (existing !== undefined) return existing;
+        let branch = root;
+        for (const value of values) {
+          let next = branch.next.get(value);
+          if (next === undefined) branch.next.set(value, next = { series: undefined, next: new Map() });
+          branch = next;
+        }
+        if (branch.series !== undefined) return branch.series;
         const created = create(name, Object.fromEntries(labelNames.map((label, index) => [label, values[index] ?? ''])));
-        series.set(key, created);
-        return created;
+        all.push(created);
+        return branch.series = created;
       },
     };
   }
@@ -85,6 +90,11 @@ export function createRegistry(): Registry {
     counterOf: readAtScrape('counter'),
     render: () => metrics.map((metric) => metric()).join(''),
   };
+}
+
+interface Branch<Series> {
+  series: Series | undefined;
+  readonly next: Map<string, Branch<Series>>;
 }
 
 interface Rendered {

@@ -1,11 +1,12 @@
 import { StorageUnavailable } from '../errors.ts';
 
 /**
- * Group commit: while one batch is being synced, the next one gathers. A batch is one commit and one sync, and its
- * items are answered after it. No timer and no waiting on purpose: a lone item is committed at once.
+ * The main thread's half of group commit. Items that come in one turn of the event loop are handed on together at its end;
+ * what is handed on while a commit is under way waits at the storage and makes up its next commit. So one commit, and one sync,
+ * serves many, and each is answered after it. No timer and no waiting on purpose: a lone item is committed at once.
  */
 export interface GroupCommit<Item, Outcome> {
-  /** Resolves with the item's own outcome after its batch committed; rejects where the batch failed, or at once without room. */
+  /** Resolves with the item's own outcome after its commit; rejects where that failed, or at once without room. */
   add(item: Item): Promise<Outcome>;
   hasRoom(): boolean;
   /** Items not yet answered. */
@@ -15,12 +16,10 @@ export interface GroupCommit<Item, Outcome> {
 }
 
 export interface GroupCommitOptions<Item, Outcome> {
-  /** Commits a batch and returns the outcome of each item, in the same order. */
+  /** Commits a batch, with others that wait, and returns the outcome of each item, in the same order. Called while earlier calls go on. */
   commit(items: readonly Item[]): Promise<readonly Outcome[]>;
-  /** Most items not yet answered, those being committed included. */
+  /** Most items not yet answered. */
   readonly capacity: number;
-  /** Most items in one batch. */
-  readonly maxBatch: number;
 }
 
 interface Entry<Item, Outcome> {
@@ -30,27 +29,16 @@ interface Entry<Item, Outcome> {
 }
 
 export function createGroupCommit<Item, Outcome>(options: GroupCommitOptions<Item, Outcome>): GroupCommit<Item, Outcome> {
-  let waiting: Entry<Item, Outcome>[] = [];
-  let committing = 0;
+  let gathered: Entry<Item, Outcome>[] = [];
+  let depth = 0;
   let closed = false;
   let whenEmpty: (() => void)[] = [];
 
-  const depth = () => waiting.length + committing;
-  const hasRoom = () => !closed && depth() < options.capacity;
+  const hasRoom = () => !closed && depth < options.capacity;
 
-  async function commitAll(): Promise<void> {
-    while (waiting.length > 0) {
-      const batch = waiting.slice(0, options.maxBatch);
-      waiting = waiting.slice(options.maxBatch);
-      committing = batch.length;
-      await commitBatch(batch);
-      committing = 0;
-    }
-    for (const resolve of whenEmpty) resolve();
-    whenEmpty = [];
-  }
-
-  async function commitBatch(batch: readonly Entry<Item, Outcome>[]): Promise<void> {
+  async function handOn(): Promise<void> {
+    const batch = gathered;
+    gathered = [];
     try {
       const outcomes = await options.commit(batch.map((entry) => entry.item));
       if (outcomes.length !== batch.length) throw new StorageUnavailable('the database failed');
@@ -59,21 +47,25 @@ export function createGroupCommit<Item, Outcome>(options: GroupCommitOptions<Ite
       const reason = error instanceof Error ? error : new Error(String(error));
       for (const entry of batch) entry.reject(reason);
     }
+    depth -= batch.length;
+    if (depth > 0) return;
+    for (const resolve of whenEmpty) resolve();
+    whenEmpty = [];
   }
 
   return {
     add(item) {
       if (!hasRoom()) return Promise.reject(new StorageUnavailable(closed ? 'the storage is closed' : 'the queue is full'));
+      depth += 1;
       return new Promise((resolve, reject) => {
-        waiting.push({ item, resolve, reject });
-        if (committing === 0) void commitAll();
+        if (gathered.push({ item, resolve, reject }) === 1) setImmediate(handOn);
       });
     },
     hasRoom,
-    depth,
+    depth: () => depth,
     async close() {
       closed = true;
-      if (depth() > 0) await new Promise<void>((resolve) => whenEmpty.push(resolve));
+      if (depth > 0) await new Promise<void>((resolve) => whenEmpty.push(resolve));
     },
   };
 }

@@ -5,12 +5,20 @@ import type { LogFields, LogLevel } from '../observe/log.ts';
 /** How an accepted message ended. Whatever it is, the first version of its `message_id` is durable. */
 export type AppendOutcome = 'stored' | 'duplicate' | 'conflicting_duplicate';
 
+/** A place in the order of messages: by instant, then by the UTF-8 bytes of `message_id`. */
+export interface Position {
+  readonly instant: string;
+  readonly message_id: string;
+}
+
 /** Which messages a listing shows. Absent filters match everything. */
 export interface MessageQuery {
   /** Most items of the page, at least 1. */
   readonly limit: number;
   /** How many matching messages to skip, at least 0. */
   readonly offset: number;
+  /** Skips what is not after this position. */
+  readonly after?: Position;
   readonly from?: string;
   /** Earliest instant, as `instantOf` writes it; inclusive. */
   readonly since?: string;
@@ -21,8 +29,10 @@ export interface MessageQuery {
 export interface MessagePage {
   /** Ordered by instant, then by the UTF-8 bytes of `message_id`. */
   readonly items: readonly Message[];
-  /** How many messages match in all. */
+  /** How many messages match in all, those before the page included. */
   readonly total: number;
+  /** The position of the last item where more match after it, else null. */
+  readonly next: Position | null;
 }
 
 export interface Stats {
@@ -64,8 +74,12 @@ export interface Storage {
   queueDepth(): number;
   /** Reads not yet begun. */
   readsWaiting(): number;
+  /** Stored messages that reads find by looking at each, as no index has them yet. */
+  indexLag(): number;
   /** When the newest message was stored, in milliseconds since 1970; undefined where none was. */
   lastStoredAt(): number | undefined;
+  /** A random name of this database as it is: another one after a restore, as then a position may mean something else. */
+  readonly generation: string;
   /** Version of the database engine. */
   readonly engineVersion: string;
   /** Resolves when the storage will never accept again and the process has to be replaced; otherwise never. */

@@ -4,10 +4,10 @@ import { StorageUnavailable } from '../../src/errors.ts';
 import { createGroupCommit } from '../../src/storage/group-commit.ts';
 
 /** A group commit over numbers whose commits end when the test says so. */
-function setUp(limits: { capacity?: number; maxBatch?: number } = {}) {
+function setUp(limits: { capacity?: number } = {}) {
   const commits: { items: readonly number[]; succeed: () => void; fail: (error: Error) => void; answer: (outcomes: string[]) => void }[] = [];
   const queue = createGroupCommit<number, string>({
-    capacity: 10, maxBatch: 4, ...limits,
+    capacity: 10, ...limits,
     commit: (items) => new Promise((resolve, reject) => {
       commits.push({ items, succeed: () => resolve(items.map(String)), fail: reject, answer: resolve });
     }),
@@ -25,48 +25,43 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 const unavailable = (reason: string) => (error: unknown) => error instanceof StorageUnavailable && error.reason === reason;
 
 describe('createGroupCommit', () => {
-  test('commits a lone item at once', async () => {
+  test('hands a lone item on at the end of the turn in which it came', async () => {
     const { queue, commit } = setUp();
     const added = queue.add(1);
+    await turn();
     assert.deepEqual(commit(0).items, [1]);
     commit(0).succeed();
     assert.equal(await added, '1');
   });
 
-  test('gathers what comes while a batch is committed, in order, up to the largest batch', async () => {
+  test('hands on together what came in one turn, in order, and the next turn without waiting for it', async () => {
     const { queue, commits, commit } = setUp();
-    const added = [1, 2, 3, 4, 5, 6].map((item) => queue.add(item));
-    commit(0).succeed();
+    const added = [1, 2, 3].map((item) => queue.add(item));
     await turn();
-    assert.deepEqual(commits.map(({ items }) => items), [[1], [2, 3, 4, 5]]);
+    added.push(queue.add(4));
+    await turn();
+    assert.deepEqual(commits.map(({ items }) => items), [[1, 2, 3], [4]]);
     commit(1).succeed();
-    await turn();
-    commit(2).succeed();
-    assert.deepEqual(await Promise.all(added), ['1', '2', '3', '4', '5', '6']);
+    commit(0).succeed();
+    assert.deepEqual(await Promise.all(added), ['1', '2', '3', '4']);
   });
 
-  test('never has two commits under way', async () => {
-    const { queue, commits } = setUp();
-    void queue.add(1);
-    void queue.add(2);
-    await turn();
-    assert.equal(commits.length, 1);
-  });
-
-  test('rejects all of a failed batch, and goes on with the next', async () => {
+  test('rejects all of a failed batch and none of another', async () => {
     const { queue, commit } = setUp();
     const first = queue.add(1);
-    const second = queue.add(2);
-    commit(0).fail(new StorageUnavailable('the disk is full'));
-    await assert.rejects(first, unavailable('the disk is full'));
     await turn();
+    const second = queue.add(2);
+    await turn();
+    commit(0).fail(new StorageUnavailable('the disk is full'));
     commit(1).succeed();
+    await assert.rejects(first, unavailable('the disk is full'));
     assert.equal(await second, '2');
   });
 
   test('takes a batch that is answered in part as failed', async () => {
     const { queue, commit } = setUp();
     const added = queue.add(1);
+    await turn();
     commit(0).answer([]);
     await assert.rejects(added, unavailable('the database failed'));
   });
@@ -78,6 +73,7 @@ describe('createGroupCommit', () => {
     assert.equal(queue.depth(), 2);
     assert.equal(queue.hasRoom(), false);
     await assert.rejects(queue.add(3), unavailable('the queue is full'));
+    await turn();
     commit(0).succeed();
     await first;
     await turn();
@@ -89,9 +85,8 @@ describe('createGroupCommit', () => {
     const added = [queue.add(1), queue.add(2)];
     const closed = queue.close();
     await assert.rejects(queue.add(3), unavailable('the storage is closed'));
-    commit(0).succeed();
     await turn();
-    commit(1).succeed();
+    commit(0).succeed();
     await closed;
     assert.deepEqual(await Promise.all(added), ['1', '2']);
   });

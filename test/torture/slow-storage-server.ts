@@ -23,7 +23,6 @@ await startApp({
     let freeAt = performance.now();
     const slowed = createGroupCommit<Message, AppendOutcome>({
       capacity: QUEUE_CAPACITY,
-      maxBatch: 64,
       async commit(messages) {
         const outcomes = await Promise.all(messages.map((message) => storage.append(message)));
         freeAt = Math.max(freeAt, performance.now()) + (messages.length / PER_SECOND) * 1000;

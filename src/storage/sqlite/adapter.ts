@@ -1,7 +1,8 @@
 /**
  * The embedded storage: one SQLite file in write-ahead-log mode (https://sqlite.org/wal.html), one writer thread with
- * the only read-write connection, reader threads with read-only ones. SQLite allows a single writer at a time anyway;
- * giving it a thread keeps the sync to disk away from the sockets, and readers see a snapshot that no write disturbs.
+ * the only connection that stores, reader threads with read-only ones, and an indexer thread that keeps what reads need in a
+ * file of its own. SQLite allows a single writer at a time anyway; giving it a thread keeps the sync to disk away from the
+ * sockets, and readers see a snapshot that no write disturbs.
  */
 import { stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -10,12 +11,12 @@ import type { Message } from '../../message.ts';
 import { createGroupCommit } from '../group-commit.ts';
 import type { AppendOutcome, Storage, StorageObserver, StorageSizes } from '../storage.ts';
 import { resolveDatabasePath } from './database-path.ts';
+import { startIndexer } from './indexer-client.ts';
 import { startReaders } from './reader-pool.ts';
 import { startWriter, type Writer } from './writer-client.ts';
 
 /** Messages accepted and not yet answered; with the largest message each, some 20 MB. */
 export const QUEUE_CAPACITY = 1024;
-const MAX_BATCH = 256;
 /** A batch that is not committed by then is answered 503; it may be stored all the same, and its repeats are harmless. */
 const COMMIT_TIMEOUT_MS = 5000;
 /** A commit so recent proves as much as a probe would. */
@@ -36,6 +37,7 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
   // Large sorts spill into temporary files; beside the database is the one place sure to be writable.
   process.env['SQLITE_TMPDIR'] ??= dirname(path);
   const writer = await startWriter(path, now, observer);
+  const indexer = await startIndexer(path, observer).catch(closingFirst(writer));
   const readers = await startReaders(path, queryTimeoutMs, observer);
   const commitInTime = createCommitInTime(writer);
   let lastStoredAt = writer.lastStoredAt;
@@ -43,13 +45,12 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
 
   const groupCommit = createGroupCommit<Message, AppendOutcome>({
     capacity: QUEUE_CAPACITY,
-    maxBatch: MAX_BATCH,
     async commit(messages) {
-      const begin = performance.now();
       const outcomes = await commitInTime(messages);
       lastCommitAt = performance.now();
-      if (outcomes.includes('stored')) lastStoredAt = now();
-      observer.batchCommitted(messages.length, (lastCommitAt - begin) / 1000);
+      const stored = outcomes.filter((outcome) => outcome === 'stored').length;
+      if (stored > 0) lastStoredAt = now();
+      indexer.stored(stored);
       return outcomes;
     },
   });
@@ -63,7 +64,7 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
       return reply.page;
     },
     async stats() {
-      const reply = await readers.ask({ kind: 'stats' });
+      const reply = await readers.ask({ kind: 'stats', timeoutMs: queryTimeoutMs });
       if (reply.kind !== 'stats') throw new StorageUnavailable('a reader failed');
       return reply.stats;
     },
@@ -74,13 +75,24 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     sizes: () => readSizes(path),
     queueDepth: groupCommit.depth,
     readsWaiting: readers.waiting,
+    indexLag: indexer.lag,
     lastStoredAt: () => lastStoredAt,
     engineVersion: writer.engineVersion,
+    generation: writer.generation,
     failure: writer.failure,
     async close() {
       await groupCommit.close();
-      await Promise.all([readers.close(), writer.close()]);
+      await Promise.all([readers.close(), indexer.close()]);
+      // Last, as the last connection takes the log away.
+      await writer.close();
     },
+  };
+}
+
+function closingFirst(writer: Writer): (error: unknown) => Promise<never> {
+  return async (error) => {
+    await writer.close();
+    throw error;
   };
 }
 

@@ -11,48 +11,20 @@ export function createAppend(database: DatabaseSync): (batch: Batch) => AppendOu
   acceptAnyRowId(insert);
   const stored = database.prepare('SELECT from_number, to_number, ts, text FROM messages WHERE message_id = ?');
 
-  const maintainCounts = createMaintainCounts(database);
-
   const isSame = (message: Message): boolean => {
     const first = stored.get(message.message_id);
     return first?.['from_number'] === message.from && first['to_number'] === message.to &&
       first['ts'] === message.ts && first['text'] === message.text;
   };
-  return ({ received_at, messages }) => {
-    const storedBySender = new Map<string, number>();
-    const outcomes = messages.map((message): AppendOutcome => {
-      const { message_id, from, to, ts, text } = message;
-      const { changes } = insert.run(message_id, from, to, ts, text, instantOf(ts) ?? ts, received_at);
-      if (changes === 0n) return isSame(message) ? 'duplicate' : 'conflicting_duplicate';
-      storedBySender.set(from, (storedBySender.get(from) ?? 0) + 1);
-      return 'stored';
-    });
-    maintainCounts(storedBySender);
-    return outcomes;
-  };
+  return ({ received_at, messages }) => messages.map((message) => {
+    const { message_id, from, to, ts, text } = message;
+    const { changes } = insert.run(message_id, from, to, ts, text, instantOf(ts) ?? ts, received_at);
+    if (changes === 1n) return 'stored';
+    return isSame(message) ? 'duplicate' : 'conflicting_duplicate';
+  });
 }
 
 /** Running a statement tells the last row id too, and throws where it is larger than a JavaScript number is exact, as in some old files. */
 export function acceptAnyRowId(statement: StatementSync): void {
   statement.setReadBigInts(true);
-}
-
-/** Keeps what `GET /stats` shows in step with the messages; see `schema.ts`. */
-function createMaintainCounts(database: DatabaseSync) {
-  const addToSender = database.prepare(`
-    INSERT INTO senders(from_number, messages) VALUES (?, ?)
-    ON CONFLICT(from_number) DO UPDATE SET messages = messages + excluded.messages
-    RETURNING messages`);
-  const addToTotals = database.prepare('UPDATE inbox SET messages = messages + ?, senders = senders + ?');
-  acceptAnyRowId(addToTotals);
-
-  return (storedBySender: ReadonlyMap<string, number>): void => {
-    let stored = 0;
-    let newSenders = 0;
-    for (const [from, messages] of storedBySender) {
-      stored += messages;
-      if (addToSender.get(from, messages)?.['messages'] === messages) newSenders += 1;
-    }
-    if (stored > 0) addToTotals.run(stored, newSenders);
-  };
 }

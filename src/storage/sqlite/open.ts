@@ -2,8 +2,9 @@ import { existsSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { StartRefused } from '../../errors.ts';
 import { reasonOf, resultCode, SQLITE_READONLY_ROLLBACK, THIS_USER } from './failures.ts';
+import { removeIndex, removeIndexOfAnotherDatabase } from './index-schema.ts';
 import {
-  adoptForeignRows, APPLICATION_ID, type Notice, OWN_TABLES, REFERENCE_COLUMNS, SCHEMA_VERSION, upgrade, WRITE_PROBE,
+  APPLICATION_ID, fillInstants, hasForeignRows, type Notice, OWN_TABLES, REFERENCE_COLUMNS, SCHEMA_VERSION, upgrade, WRITE_PROBE,
 } from './schema.ts';
 
 /**
@@ -11,6 +12,8 @@ import {
  * own and its own, so three of these stay below the time after which a sender is answered 503 in any case.
  */
 export const BUSY_TIMEOUT_MS = 1500;
+/** Pages in memory: those of the index on `message_id` that lead to its leaves, of tens of millions of messages. */
+const CACHE_KIB = 16 * 1024;
 
 /**
  * Opens the one read-write connection: judges the file without touching it, makes what an earlier process left in the
@@ -22,19 +25,30 @@ export function openForWriting(path: string, notice: Notice): DatabaseSync {
     const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
     requireUsable(database, path);
     // Checkpoints are the writer's to make: SQLite keeps the failed sync of an automatic one to itself.
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0');
+    database.exec(`
+      PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${CACHE_KIB}`);
     if (readPragma(database, 'journal_mode') !== 'wal') {
       throw new StartRefused([`DATABASE_URL: ${path} cannot use write-ahead logging; put it on a local file system`]);
     }
     checkpointAll(database, path);
-    if (readPragma(database, 'user_version') === 0) upgrade(database, notice);
-    else adoptForeignRows(database, notice);
+    bringUpToDate(database, path, notice);
     database.prepare(WRITE_PROBE).run(Date.now());
     return database;
   } catch (error) {
     if (error instanceof StartRefused || resultCode(error) === undefined) throw error;
     throw new StartRefused([openProblem(error, path)]);
   }
+}
+
+function bringUpToDate(database: DatabaseSync, path: string, notice: Notice): void {
+  if (readPragma(database, 'user_version') !== SCHEMA_VERSION) {
+    upgrade(database, notice);
+  } else if (hasForeignRows(database)) {
+    // Before they are filled, as afterwards they could not be told from rows that the index has.
+    removeIndex(path);
+    fillInstants(database, notice);
+  }
+  removeIndexOfAnotherDatabase(database, path);
 }
 
 /** A read-only connection never checkpoints, so a file that is refused keeps every byte. */
@@ -55,7 +69,7 @@ function requireUsable(database: DatabaseSync, path: string): void {
   const version = Number(readPragma(database, 'user_version'));
   const applicationId = readPragma(database, 'application_id');
   if (version > SCHEMA_VERSION) throw refuse(`was made by a newer version (schema ${version}, this one knows ${SCHEMA_VERSION})`);
-  const isOurs = applicationId === APPLICATION_ID && version === SCHEMA_VERSION;
+  const isOurs = applicationId === APPLICATION_ID && version > 0;
   if (!isOurs && (applicationId !== 0 || version !== 0)) throw refuse('belongs to another application');
   if (readPragma(database, 'encoding') !== 'UTF-8') throw refuse('is not encoded in UTF-8; dump it and load it into a new file');
 

@@ -1,6 +1,6 @@
 /**
  * What the main thread and the database threads say to each other. Each thread answers in the order in which it was
- * asked, one reply to a request, so no message carries a number. Both ends are compiled together; neither checks the other.
+ * asked, so no message carries a number. Both ends are compiled together; neither checks the other.
  */
 import type { UnavailableReason } from '../../errors.ts';
 import type { Message } from '../../message.ts';
@@ -10,7 +10,7 @@ export interface ThreadData {
   readonly path: string;
 }
 
-/** One transaction's worth of messages: all that decides what its rows hold. */
+/** Messages that came together: all that decides what their rows hold. */
 export interface Batch {
   /** The server's time, in milliseconds since 1970. */
   readonly received_at: number;
@@ -23,22 +23,39 @@ export type WriterRequest =
   | { readonly kind: 'probe'; readonly at: number }
   | { readonly kind: 'close' };
 
+/** Answers the next `requests` requests: batches that waited together are committed together. */
 export type WriterReply =
-  | { readonly kind: 'committed'; readonly outcomes: readonly AppendOutcome[] }
+  | { readonly kind: 'committed'; readonly requests: number; readonly outcomes: readonly AppendOutcome[] }
   /** `fatal`: the writer will never commit again. */
-  | { readonly kind: 'failed'; readonly reason: UnavailableReason; readonly fatal: boolean };
+  | { readonly kind: 'failed'; readonly requests: number; readonly reason: UnavailableReason; readonly fatal: boolean };
 
 export type WriterMessage =
   | WriterReply
-  | { readonly kind: 'opened'; readonly lastStoredAt: number | undefined; readonly engineVersion: string }
+  | { readonly kind: 'opened'; readonly lastStoredAt: number | undefined; readonly engineVersion: string; readonly generation: string }
   | { readonly kind: 'refused'; readonly problem: string }
   /** Unasked: nothing will be committed any more. */
   | { readonly kind: 'fatal'; readonly reason: UnavailableReason }
   | { readonly kind: 'notice'; readonly event: string; readonly fields: Readonly<Record<string, unknown>> };
 
+/** Asks for the log to be copied into the database file; there is only one thing to ask for. */
+export interface CheckpointerReply {
+  readonly failure: UnavailableReason | null;
+}
+
+/** Asks for the stored messages to be taken into the read index. */
+export interface IndexerRequest {
+  readonly kind: 'index';
+}
+
+export type IndexerMessage =
+  /** How many messages are in the index. */
+  | { readonly kind: 'opened' | 'indexed'; readonly messages: number }
+  | { readonly kind: 'failed'; readonly reason: UnavailableReason }
+  | { readonly kind: 'notice'; readonly event: string; readonly fields: Readonly<Record<string, unknown>> };
+
 export type ReaderRequest =
   | { readonly kind: 'list'; readonly query: MessageQuery; readonly timeoutMs: number }
-  | { readonly kind: 'stats' };
+  | { readonly kind: 'stats'; readonly timeoutMs: number };
 
 export type ReaderMessage = ReaderReply | { readonly kind: 'opened' };
 

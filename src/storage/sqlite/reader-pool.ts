@@ -1,9 +1,7 @@
-import type { Worker } from 'node:worker_threads';
 import { StorageUnavailable } from '../../errors.ts';
-import { describeError } from '../../observe/log.ts';
 import type { StorageObserver } from '../storage.ts';
 import type { ReaderMessage, ReaderReply, ReaderRequest } from './protocol.ts';
-import { startThread } from './thread.ts';
+import { keepThread } from './thread.ts';
 
 /** Reads run on threads of their own, so that no query can delay an acknowledgement. */
 export interface ReaderPool {
@@ -19,8 +17,6 @@ export interface ReaderPool {
 const READER_THREADS = 2;
 /** Reads that may wait for a thread; one more is answered 503. */
 const MAX_WAITING_READS = 256;
-const FIRST_RESTART_MS = 100;
-const LONGEST_RESTART_MS = 10_000;
 
 interface Job {
   readonly request: ReaderRequest;
@@ -78,39 +74,27 @@ interface Reader {
   close(): Promise<void>;
 }
 
-/** Keeps one reader thread alive: a dead one is replaced, later each time it dies again without an answer between. */
 function startReader(path: string, nextJob: () => Job | undefined, observer: StorageObserver): Reader {
   let current: Job | undefined;
-  let restartMs = FIRST_RESTART_MS;
-  let restartTimer: NodeJS.Timeout | undefined;
-  let closed = false;
   let isOpen = false;
   const firstOpened = Promise.withResolvers<void>();
-  let thread: Worker = start();
-
-  function start(): Worker {
-    const started = startThread('reader', { path });
-    started.on('message', (message: ReaderMessage) => {
+  const thread = keepThread<ReaderMessage>({
+    script: 'reader', path, observer,
+    onMessage(message) {
       if (message.kind === 'opened') {
         isOpen = true;
         firstOpened.resolve();
       } else {
-        restartMs = FIRST_RESTART_MS;
         finish(message);
       }
       takeNext();
-    });
-    started.on('error', (error) => observer.notice('ERROR', 'reader_died', describeError(error)));
-    started.on('exit', () => {
+    },
+    onEnded() {
       isOpen = false;
       firstOpened.resolve();
       finish({ kind: 'failed', reason: 'a reader failed' });
-      if (closed) return;
-      restartTimer = setTimeout(() => { thread = start(); }, restartMs);
-      restartMs = Math.min(restartMs * 2, LONGEST_RESTART_MS);
-    });
-    return started;
-  }
+    },
+  });
 
   function finish(reply: ReaderReply): void {
     current?.settle(reply);
@@ -119,7 +103,7 @@ function startReader(path: string, nextJob: () => Job | undefined, observer: Sto
 
   function takeNext(): void {
     current = nextJob();
-    if (current !== undefined) thread.postMessage(current.request);
+    if (current !== undefined) thread.post(current.request);
   }
 
   return {
@@ -127,10 +111,6 @@ function startReader(path: string, nextJob: () => Job | undefined, observer: Sto
     isOpen: () => isOpen,
     isIdle: () => isOpen && current === undefined,
     takeNext,
-    async close() {
-      closed = true;
-      clearTimeout(restartTimer);
-      await thread.terminate();
-    },
+    close: thread.close,
   };
 }

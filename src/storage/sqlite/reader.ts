@@ -2,19 +2,26 @@
 import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { reasonOf } from './failures.ts';
+import { indexPathOf, readOnlyUri } from './index-schema.ts';
 import { BUSY_TIMEOUT_MS } from './open.ts';
 import type { ReaderMessage, ReaderReply, ReaderRequest, ThreadData } from './protocol.ts';
 import { createReads } from './queries.ts';
 
+/** Pages in memory, of the messages and of their index each. */
+const CACHE_KIB = 8 * 1024;
+
 const { path }: ThreadData = workerData;
 const database = new DatabaseSync(path, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
+database.exec(`PRAGMA cache_size = -${CACHE_KIB}; PRAGMA temp_store = MEMORY`);
+database.prepare('ATTACH ? AS read_index').run(readOnlyUri(indexPathOf(path)));
 const reads = createReads(database);
 
 function answer(request: ReaderRequest): ReaderReply {
+  const deadline = performance.now() + request.timeoutMs;
   try {
     switch (request.kind) {
-      case 'list': return { kind: 'page', page: reads.list(request.query, performance.now() + request.timeoutMs) };
-      case 'stats': return { kind: 'stats', stats: reads.stats() };
+      case 'list': return { kind: 'page', page: reads.list(request.query, deadline) };
+      case 'stats': return { kind: 'stats', stats: reads.stats(deadline) };
     }
   } catch (error) {
     return { kind: 'failed', reason: reasonOf(error) };

@@ -1,12 +1,68 @@
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { describeError } from '../../observe/log.ts';
+import type { StorageObserver } from '../storage.ts';
 import type { ThreadData } from './protocol.ts';
+
+type Script = 'writer' | 'checkpointer' | 'reader' | 'indexer';
 
 /**
  * Starts a database thread. tsc rewrites the extension of an import but not of a URL, so it is taken from this very
  * file: `.ts` from source, `.js` from `dist/`.
  */
-export function startThread(script: 'writer' | 'reader', workerData: ThreadData): Worker {
+export function startThread(script: Script, workerData: ThreadData): Worker {
   const extension = extname(import.meta.filename);
   return new Worker(new URL(`./${script}${extension}`, import.meta.url), { workerData, name: script });
+}
+
+const FIRST_RESTART_MS = 100;
+const LONGEST_RESTART_MS = 10_000;
+
+/** A thread that is replaced when it dies. */
+export interface KeptThread {
+  post(request: object): void;
+  close(): Promise<void>;
+}
+
+export interface KeptThreadOptions<Message> {
+  readonly script: Script;
+  readonly path: string;
+  readonly observer: StorageObserver;
+  /** Messages other than `opened` show that the thread works. */
+  readonly onMessage: (message: Message) => void;
+  readonly onEnded: () => void;
+}
+
+/** Starts a thread and keeps one running: a dead one is replaced, later each time it dies again without an answer between. */
+export function keepThread<Message extends { readonly kind: string }>(options: KeptThreadOptions<Message>): KeptThread {
+  const { script, path, observer, onMessage, onEnded } = options;
+  let restartMs = FIRST_RESTART_MS;
+  let restartTimer: NodeJS.Timeout | undefined;
+  let closed = false;
+  let thread = start();
+
+  function start(): Worker {
+    const started = startThread(script, { path });
+    started.on('message', (message: Message) => {
+      if (message.kind !== 'opened') restartMs = FIRST_RESTART_MS;
+      onMessage(message);
+    });
+    started.on('error', (error) => observer.notice('ERROR', `${script}_died`, describeError(error)));
+    started.on('exit', () => {
+      onEnded();
+      if (closed) return;
+      restartTimer = setTimeout(() => { thread = start(); }, restartMs);
+      restartMs = Math.min(restartMs * 2, LONGEST_RESTART_MS);
+    });
+    return started;
+  }
+
+  return {
+    post: (request) => thread.postMessage(request),
+    async close() {
+      closed = true;
+      clearTimeout(restartTimer);
+      await thread.terminate();
+    },
+  };
 }

@@ -9,8 +9,11 @@ import { startThread } from './thread.ts';
 /** The main thread's hold on the writer thread. */
 export interface Writer {
   readonly engineVersion: string;
+  /** Of the database (`schema.ts`). */
+  readonly generation: string;
   /** When the newest row was stored before this start, in milliseconds since 1970. */
   readonly lastStoredAt: number | undefined;
+  /** Commits these with all others that wait. */
   commit(messages: readonly Message[]): Promise<readonly AppendOutcome[]>;
   probe(): Promise<void>;
   /** Resolves when the thread died or will never commit again. */
@@ -20,6 +23,9 @@ export interface Writer {
 }
 
 interface PendingReply {
+  /** How many outcomes it gets. */
+  readonly messages: number;
+  readonly askedAt: number;
   resolve(outcomes: readonly AppendOutcome[]): void;
   reject(error: StorageUnavailable): void;
 }
@@ -37,9 +43,9 @@ export async function startWriter(path: string, now: () => number, observer: Sto
   thread.on('message', (reply: Exclude<WriterMessage, { kind: 'opened' | 'refused' }>) => {
     if (reply.kind === 'fatal') return failure.resolve(reply.reason);
     if (reply.kind === 'notice') return observer.notice('INFO', reply.event, reply.fields);
-    const asked = pending.shift();
-    if (reply.kind === 'committed') return asked?.resolve(reply.outcomes);
-    asked?.reject(new StorageUnavailable(reply.reason));
+    const answered = pending.splice(0, reply.requests);
+    if (reply.kind === 'committed') return resolveAll(answered, reply.outcomes);
+    for (const asked of answered) asked.reject(new StorageUnavailable(reply.reason));
     if (reply.fatal) failure.resolve(reply.reason);
   });
   // The 'exit' that follows settles everything.
@@ -51,23 +57,31 @@ export async function startWriter(path: string, now: () => number, observer: Sto
     ended.resolve();
   });
 
-  function ask(request: WriterRequest): Promise<readonly AppendOutcome[]> {
+  function resolveAll(answered: readonly PendingReply[], outcomes: readonly AppendOutcome[]): void {
+    const [first] = answered;
+    if (first !== undefined && outcomes.length > 0) observer.batchCommitted(outcomes.length, (performance.now() - first.askedAt) / 1000);
+    let begin = 0;
+    for (const { messages, resolve } of answered) resolve(outcomes.slice(begin, begin += messages));
+  }
+
+  function ask(request: WriterRequest, messages: number): Promise<readonly AppendOutcome[]> {
     if (dead) return Promise.reject(new StorageUnavailable('the writer thread died'));
     return new Promise((resolve, reject) => {
-      pending.push({ resolve, reject });
+      pending.push({ messages, askedAt: performance.now(), resolve, reject });
       thread.postMessage(request);
     });
   }
 
   return {
     engineVersion: opened.engineVersion,
+    generation: opened.generation,
     lastStoredAt: opened.lastStoredAt,
     commit(messages) {
       const batch: Batch = { received_at: now(), messages };
-      return ask({ kind: 'commit', batch: JSON.stringify(batch) });
+      return ask({ kind: 'commit', batch: JSON.stringify(batch) }, messages.length);
     },
     async probe() {
-      await ask({ kind: 'probe', at: now() });
+      await ask({ kind: 'probe', at: now() }, 0);
     },
     failure: failure.promise,
     async close() {

@@ -1,27 +1,20 @@
 /**
- * The writer thread: owner of the only read-write connection. Each batch is one transaction and one sync, and is
- * answered after both. Entry point of a worker; see `writer-client.ts` for the other side.
+ * The writer thread: owner of the only connection that stores. All batches that came during one commit are one transaction and
+ * one sync, and are answered after both: the thread never waits for the others between two commits. Entry point of a worker; see
+ * `writer-client.ts` for the other side.
  */
-import { statSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
-import { parentPort, workerData } from 'node:worker_threads';
-import { StartRefused, StorageUnavailable } from '../../errors.ts';
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { StartRefused, StorageUnavailable, type UnavailableReason } from '../../errors.ts';
 import type { AppendOutcome } from '../storage.ts';
 import { acceptAnyRowId, createAppend } from './append.ts';
+import { startCheckpoints } from './checkpointer-client.ts';
 import { reasonOf } from './failures.ts';
 import { createFileIdentityCheck } from './file-identity.ts';
 import { openForWriting } from './open.ts';
 import { lockForThisProcess, type ProcessLock } from './process-lock.ts';
 import type { ThreadData, WriterMessage, WriterReply, WriterRequest } from './protocol.ts';
 import { WRITE_PROBE } from './schema.ts';
-
-/** Messages and probes after which the log is copied into the database file. */
-const CHECKPOINT_EVERY_WRITES = 2000;
-/**
- * A log of this size means that readers have long kept it from starting again at its beginning; then the writer waits for
- * them, as long as for any lock.
- */
-const LARGE_LOG_BYTES = 64 * 1024 * 1024;
 
 const { path }: ThreadData = workerData;
 const logPath = `${path}-wal`;
@@ -39,23 +32,48 @@ try {
 }
 
 function serve(writer: Writer, database: DatabaseSync, lock: ProcessLock): void {
+  const checkpoints = startCheckpoints(database, path, writer.noteFailure);
+  const reply = (answer: WriterReply) => {
+    tell(answer);
+    if (answer.kind === 'committed') checkpoints.wrote(Math.max(1, answer.outcomes.length));
+  };
+  const close = async () => {
+    await checkpoints.close();
+    database.close();
+    lock.release();
+    port?.close();
+  };
   port?.on('message', (request: WriterRequest) => {
-    switch (request.kind) {
-      case 'commit':
-        tell(writer.commit(request.batch));
-        return writer.checkpointIfDue();
-      case 'probe':
-        tell(writer.probe(request.at));
-        return writer.checkpointIfDue();
-      case 'close':
-        database.close();
-        lock.release();
-        return port.close();
+    for (const next of takeQueued(request)) {
+      if (next.kind === 'commit') reply(writer.commit(next.batches));
+      else if (next.kind === 'probe') reply(writer.probe(next.at));
+      else void close();
     }
   });
-  const newest = database.prepare('SELECT received_at FROM messages ORDER BY id DESC LIMIT 1').get()?.['received_at'];
-  const engine = database.prepare('SELECT sqlite_version() AS version').get()?.['version'];
-  tell({ kind: 'opened', lastStoredAt: typeof newest === 'number' ? newest : undefined, engineVersion: String(engine) });
+  const { newest, engine, generation } = database.prepare(`
+    SELECT (SELECT received_at FROM messages ORDER BY id DESC LIMIT 1) AS newest, sqlite_version() AS engine, generation
+    FROM inbox`).get() ?? {};
+  tell({
+    kind: 'opened', lastStoredAt: typeof newest === 'number' ? newest : undefined,
+    engineVersion: String(engine), generation: String(generation),
+  });
+}
+
+type Work = { readonly kind: 'commit'; readonly batches: readonly string[] } | Exclude<WriterRequest, { kind: 'commit' }>;
+
+/** This request and all that wait behind it, the batches among them as few commits: what came during one commit makes up the next. */
+function takeQueued(request: WriterRequest): Work[] {
+  const queued: Work[] = [];
+  let batches: string[] = [];
+  for (let next: WriterRequest | undefined = request; next !== undefined; next = port && receiveMessageOnPort(port)?.message) {
+    if (next.kind !== 'commit') {
+      queued.push(next);
+      batches = [];
+    } else if (batches.push(next.batch) === 1) {
+      queued.push({ kind: 'commit', batches });
+    }
+  }
+  return queued;
 }
 
 type Writer = ReturnType<typeof createWriter>;
@@ -68,54 +86,42 @@ function createWriter(database: DatabaseSync) {
   let failedForGood = false;
   /** A damaged page may be one that a probe never touches, so only a stored message tells that all is well again. */
   let damaged = false;
-  let sinceCheckpoint = 0;
 
   /** Notes what a failure means for all that follows. */
-  function fail(error: unknown): WriterReply {
+  function fail(error: unknown) {
     const reason = reasonOf(error);
     damaged ||= reason === 'the database is damaged';
     // After a failed sync the next commit would "succeed" over pages that never reached the disk.
     failedForGood ||= reason === 'a sync to disk failed' || database.isTransaction;
-    return { kind: 'failed', reason, fatal: failedForGood };
+    return { kind: 'failed', reason, fatal: failedForGood } as const;
   }
 
-  function attempt(work: () => readonly AppendOutcome[]): WriterReply {
+  function attempt(requests: number, work: () => readonly AppendOutcome[]): WriterReply {
     try {
       if (failedForGood) throw new StorageUnavailable('a sync to disk failed');
       const outcomes = inTransaction(database, work);
       requireSameFiles();
-      return { kind: 'committed', outcomes };
+      return { kind: 'committed', requests, outcomes };
     } catch (error) {
-      return fail(error);
+      return { ...fail(error), requests };
     }
   }
 
   return {
-    commit(batch: string): WriterReply {
-      const reply = attempt(() => append(JSON.parse(batch)));
-      if (reply.kind === 'committed') {
-        sinceCheckpoint += reply.outcomes.length;
-        if (reply.outcomes.includes('stored')) damaged = false;
-      }
+    commit(batches: readonly string[]): WriterReply {
+      const reply = attempt(batches.length, () => batches.flatMap((batch) => append(JSON.parse(batch))));
+      if (reply.kind === 'committed' && reply.outcomes.includes('stored')) damaged = false;
       return reply;
     },
-    probe: (at: number): WriterReply => attempt(() => {
+    probe: (at: number): WriterReply => attempt(1, () => {
       if (damaged) throw new StorageUnavailable('the database is damaged');
       probe.run(at);
-      sinceCheckpoint += 1;
       return [];
     }),
-    /** Copies the log into the database file as far as readers allow. Its failures cost only a longer log, save a failed sync. */
-    checkpointIfDue(): void {
-      if (sinceCheckpoint < CHECKPOINT_EVERY_WRITES || failedForGood) return;
-      sinceCheckpoint = 0;
-      try {
-        const isLarge = (statSync(logPath, { throwIfNoEntry: false })?.size ?? 0) > LARGE_LOG_BYTES;
-        database.exec(`PRAGMA wal_checkpoint(${isLarge ? 'TRUNCATE' : 'PASSIVE'})`);
-      } catch (error) {
-        const failure = fail(error);
-        if (failure.kind === 'failed' && failure.fatal) tell({ kind: 'fatal', reason: failure.reason });
-      }
+    /** Notes a failure that no request has asked for. */
+    noteFailure(reason: UnavailableReason): void {
+      failedForGood ||= reason === 'a sync to disk failed';
+      if (failedForGood) tell({ kind: 'fatal', reason });
     },
   };
 }

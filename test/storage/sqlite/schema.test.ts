@@ -131,7 +131,7 @@ describe('a file that cannot be used is refused with what to mend, and left as i
     'without messages': [(path) => makeDatabase(path, 'CREATE TABLE bookmarks(url TEXT)'), /no table messages/],
     'lacking a column': [(path) => makeDatabase(path, 'CREATE TABLE messages(id INTEGER PRIMARY KEY, message_id TEXT UNIQUE)'), /without from_number, to_number, ts, text/],
     'whose ids are not unique': [(path) => makeDatabase(path, REFERENCE_SCHEMA.replace('UNIQUE ', '')), /not unique/],
-    'with tables that would be in the way': [(path) => makeDatabase(path, REFERENCE_SCHEMA, 'CREATE TABLE inbox(x)', 'CREATE VIEW senders AS SELECT 1'), /senders, inbox/],
+    'with tables that would be in the way': [(path) => makeDatabase(path, REFERENCE_SCHEMA, 'CREATE VIEW inbox AS SELECT 1'), /inbox/],
     'with a version of someone else': [(path) => makeDatabase(path, REFERENCE_SCHEMA, 'PRAGMA user_version = 1'), /another application/],
     'with another unique index': [(path) => makeDatabase(path, REFERENCE_SCHEMA, 'CREATE UNIQUE INDEX one ON messages(from_number)'), /unique index on from_number/],
     'that demands more': [(path) => makeDatabase(path, REFERENCE_SCHEMA.replace('text TEXT NULL', 'text TEXT NULL, tenant TEXT NOT NULL')), /wants a value for tenant/],

@@ -1,0 +1,24 @@
+/**
+ * The checkpointer thread: copies most of the write-ahead log into the database file while the writer goes on committing, as
+ * SQLite allows (https://sqlite.org/wal.html#concurrency). What comes meanwhile is left for the writer, which alone can begin the
+ * log again. Entry point of a worker that the writer starts.
+ */
+import { DatabaseSync } from 'node:sqlite';
+import { parentPort, workerData } from 'node:worker_threads';
+import { reasonOf } from './failures.ts';
+import type { CheckpointerReply, ThreadData } from './protocol.ts';
+
+const { path }: ThreadData = workerData;
+const database = new DatabaseSync(path);
+database.exec('PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0');
+
+function checkpoint(): CheckpointerReply {
+  try {
+    database.exec('PRAGMA wal_checkpoint(PASSIVE)');
+    return { failure: null };
+  } catch (error) {
+    return { failure: reasonOf(error) };
+  }
+}
+
+parentPort?.on('message', () => parentPort?.postMessage(checkpoint()));

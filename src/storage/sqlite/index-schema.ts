@@ -1,0 +1,109 @@
+/**
+ * The read index: a database beside the messages, in which all that can be derived from them is kept for reading. It holds
+ * nothing that they do not say, so it is written behind them, without a sync of its own, and may be deleted at any time
+ * while the service is stopped: the next start makes it anew.
+ */
+import { existsSync, rmSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
+import { BEFORE_ALL_IDS, renewGeneration } from './schema.ts';
+
+/** The `user_version` of an index that this version can read. Another one is made anew. */
+const INDEX_VERSION = 1;
+/** Pages in memory: the partition and the counts that change now. */
+const CACHE_KIB = 8 * 1024;
+
+export const indexPathOf = (path: string) => `${path}-index`;
+
+/** For ATTACH: a URI (https://sqlite.org/uri.html), as only that can say that the file is for reading. */
+export const readOnlyUri = (path: string) => `${pathToFileURL(path).href}?mode=ro`;
+
+/**
+ * - `progress`, one row: whose index this is (`inbox.generation`), the last message that is in it, and how many messages and
+ *   senders that makes. Messages below the id `searchable_below` are in `trigrams` too.
+ * - `senders`, `top_senders`: messages of each sender, and of the ten with the most. Counts never shrink, so only a sender
+ *   with a new message can enter the ten.
+ * - `instant_counts`: messages by day, hour and minute, which are the first 10, 13 and 16 characters of an instant.
+ * - `by_sender`: the order of messages within a sender, in partitions of time, each from its first instant to before the
+ *   next one's: new messages change a few hundred pages of the newest partition, not any of hundreds of thousands.
+ * - `trigrams`: which messages of a segment, by id, hold three characters in a row (`trigrams.ts`).
+ */
+const SCHEMA = `
+  CREATE TABLE progress(
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1), generation TEXT NOT NULL,
+    indexed_through INTEGER NOT NULL, messages INTEGER NOT NULL, senders INTEGER NOT NULL, searchable_below INTEGER NOT NULL
+  );
+  CREATE TABLE senders(from_number TEXT PRIMARY KEY NOT NULL, messages INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE top_senders(from_number TEXT PRIMARY KEY NOT NULL, messages INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE instant_counts(length INTEGER, prefix TEXT, messages INTEGER NOT NULL, PRIMARY KEY (length, prefix)) WITHOUT ROWID;
+  CREATE TABLE partitions(partition INTEGER PRIMARY KEY, first_instant TEXT UNIQUE NOT NULL, messages INTEGER NOT NULL);
+  INSERT INTO partitions VALUES (1, '', 0);
+  CREATE TABLE by_sender(
+    partition INTEGER, from_number TEXT, instant TEXT, message_id TEXT, id INTEGER NOT NULL,
+    PRIMARY KEY (partition, from_number, instant, message_id)
+  ) WITHOUT ROWID;
+  CREATE TABLE segments(segment INTEGER PRIMARY KEY);
+  CREATE TABLE trigrams(segment INTEGER, trigram INTEGER, places BLOB NOT NULL, PRIMARY KEY (segment, trigram)) WITHOUT ROWID;
+  PRAGMA user_version = ${INDEX_VERSION};`;
+
+export const PREFIX_LENGTHS = [10, 13, 16];
+
+/** The partition that an instant lies in; `instant` is SQL. */
+export const partitionOf = (instant: string) =>
+  `(SELECT partition FROM partitions WHERE first_instant <= ${instant} ORDER BY first_instant DESC LIMIT 1)`;
+
+/**
+ * Opens the index for writing, with the messages attached for reading as `inbox_file`; makes it where there is none. Throws
+ * SQLite's errors.
+ */
+export function openIndexForWriting(path: string): DatabaseSync {
+  const database = new DatabaseSync(indexPathOf(path));
+  database.exec(`
+    PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
+    PRAGMA cache_size = -${CACHE_KIB}; PRAGMA temp_store = MEMORY`);
+  database.prepare('ATTACH ? AS inbox_file').run(readOnlyUri(path));
+  if (database.prepare('PRAGMA user_version').get()?.['user_version'] !== INDEX_VERSION) {
+    database.exec(`
+      BEGIN;
+      ${SCHEMA}
+      INSERT INTO progress SELECT 1, generation, ${BEFORE_ALL_IDS}, 0, 0, ${BEFORE_ALL_IDS} FROM inbox_file.inbox;
+      COMMIT`);
+  }
+  return database;
+}
+
+export function removeIndex(path: string): void {
+  for (const suffix of ['', '-wal', '-shm']) rmSync(indexPathOf(path) + suffix, { force: true });
+}
+
+/**
+ * Removes an index that was not made from this very database as it is. Where it is missing, of another generation, or ahead of
+ * the messages, they were moved or restored; then the database gets a new generation, too.
+ */
+export function removeIndexOfAnotherDatabase(database: DatabaseSync, path: string): void {
+  const kind = judgeIndex(database, path);
+  if (kind === 'usable') return;
+  removeIndex(path);
+  if (kind === 'of another database') renewGeneration(database);
+}
+
+function judgeIndex(database: DatabaseSync, path: string): 'usable' | 'of another version' | 'of another database' {
+  const indexPath = indexPathOf(path);
+  if (!existsSync(indexPath)) return 'of another database';
+  try {
+    database.prepare('ATTACH ? AS read_index').run(readOnlyUri(indexPath));
+    const isThisOnes = database.prepare(`
+      SELECT 1 FROM read_index.progress AS progress, inbox
+      WHERE progress.generation = inbox.generation
+        AND progress.indexed_through <= ifnull((SELECT max(id) FROM messages), ${BEFORE_ALL_IDS})`).get() !== undefined;
+    if (!isThisOnes) return 'of another database';
+    const version = database.prepare('PRAGMA read_index.user_version').get()?.['user_version'];
+    return version === INDEX_VERSION ? 'usable' : 'of another version';
+  } catch {
+    // Damaged, or no index at all.
+    return 'of another database';
+  } finally {
+    const isAttached = database.prepare("SELECT 1 FROM pragma_database_list WHERE name = 'read_index'").get() !== undefined;
+    if (isAttached) database.exec('DETACH read_index');
+  }
+}

@@ -1,0 +1,81 @@
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
+import { StorageUnavailable } from '../../errors.ts';
+import type { Message } from '../../message.ts';
+import type { Position } from '../storage.ts';
+
+export type Row = Readonly<Record<string, unknown>>;
+export type Parameters = readonly SQLInputValue[];
+
+/** SQL that selects, with its parameters. */
+export interface Selection {
+  readonly sql: string;
+  readonly parameters: Parameters;
+}
+
+/** One moment of the messages and of their index: `total` and `items` that are read from it never contradict each other. */
+export interface Snapshot {
+  all(sql: string, parameters?: Parameters): Row[];
+  first(sql: string, parameters?: Parameters): Row | undefined;
+  /** Stored messages that are not in the index: few, and each read looks at all of them (`UNINDEXED`). */
+  readonly unindexed: number;
+  /** Throws StorageUnavailable past the deadline. A statement cannot be interrupted, so it is asked between short ones. */
+  requireTime(): void;
+}
+
+/** SQL that is true of messages that are not in the index. */
+export const UNINDEXED = 'id > (SELECT indexed_through FROM read_index.progress)';
+/** With so many to look at, reads would take longer than anyone waits. */
+const MOST_UNINDEXED = 100_000;
+
+/** Returns a function that reads from one snapshot, until `performance.now()` is past `deadline`. */
+export function createInSnapshot(database: DatabaseSync) {
+  const statements = new Map<string, StatementSync>();
+  const prepare = (sql: string): StatementSync => {
+    const prepared = statements.get(sql) ?? database.prepare(sql);
+    statements.set(sql, prepared);
+    return prepared;
+  };
+  const all: Snapshot['all'] = (sql, parameters = []) => prepare(sql).all(...parameters);
+  const first: Snapshot['first'] = (sql, parameters = []) => prepare(sql).get(...parameters);
+
+  return <Result>(deadline: number, read: (snapshot: Snapshot) => Result): Result => {
+    database.exec('BEGIN');
+    try {
+      // By itself, so that the index is never of a later moment than the messages.
+      first('SELECT 1 FROM read_index.progress');
+      const unindexed = Number(first(`SELECT count(*) AS messages FROM (SELECT 1 FROM messages NOT INDEXED WHERE ${UNINDEXED} LIMIT ?)`,
+        [MOST_UNINDEXED])?.['messages']);
+      if (unindexed === MOST_UNINDEXED) throw new StorageUnavailable('the read index is too far behind');
+      const requireTime = () => {
+        if (performance.now() > deadline) throw new StorageUnavailable('a read took too long');
+      };
+      return read({ all, first, unindexed, requireTime });
+    } finally {
+      if (database.isTransaction) database.exec('ROLLBACK');
+    }
+  };
+}
+
+/** A message with its place in the order. */
+export interface PlacedMessage {
+  readonly message: Message;
+  readonly position: Position;
+}
+
+/** Reads whole messages by their ids, in order. `ids` selects a column `id`. */
+export function readMessages({ all }: Snapshot, ids: Selection): PlacedMessage[] {
+  const rows = all(`
+    SELECT message.message_id, from_number, to_number, ts, text, message.instant
+    FROM (${ids.sql}) AS wanted CROSS JOIN messages AS message ON message.id = wanted.id
+    ORDER BY message.instant, message.message_id`, ids.parameters);
+  return rows.map((row) => ({
+    message: {
+      message_id: String(row['message_id']),
+      from: String(row['from_number']),
+      to: String(row['to_number']),
+      ts: String(row['ts']),
+      text: row['text'] === null ? null : String(row['text']),
+    },
+    position: { instant: String(row['instant']), message_id: String(row['message_id']) },
+  }));
+}

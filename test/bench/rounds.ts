@@ -1,0 +1,71 @@
+/** One round of ingest, and what every stage that has rounds needs for them. */
+import { SECRET } from '../support/messages.ts';
+import { provideDatabase } from './databases.ts';
+import type { Job, Messages, Result } from './load-generator.ts';
+import { get, runLoad, startService } from './processes.ts';
+import { inScope } from './scope.ts';
+import { acceptedIn, type Bench, perSecond, show } from './stage.ts';
+
+export const CONNECTIONS = 64;
+export const WARM_UP_SECONDS = 2;
+/** A round of a closed loop ends early where a service is faster than this. */
+const MOST_PER_SECOND = 40_000;
+
+export interface Round {
+  readonly result: Result;
+  readonly peakMegabytes: number;
+  /** Messages acknowledged and not counted by GET /stats, or the other way round. */
+  readonly miscounted: number;
+  readonly droppedLogLines: number;
+}
+
+export const closedLoop = (port: number, ids: Messages['ids'], seconds: number): Job =>
+  ({ port, connections: CONNECTIONS, seconds, send: { ids, secret: SECRET, most: MOST_PER_SECOND * seconds } });
+
+export const openLoop = (port: number, ratePerSecond: number, seconds: number): Job =>
+  ({ port, connections: CONNECTIONS, seconds, perSecond: ratePerSecond, send: { ids: 'sequential', secret: SECRET, most: 0 } });
+
+/** Sends to a service of its own, over a database of so many rows. */
+async function measureService(bench: Bench, rows: number, ids: Messages['ids'], jobFor: (port: number) => Job): Promise<Round> {
+  return inScope(async (scope) => {
+    const service = await startService(scope, await provideDatabase(scope, bench, rows));
+    const warm = await runLoad(scope, closedLoop(service.port, ids, WARM_UP_SECONDS));
+    const result = await runLoad(scope, jobFor(service.port));
+    const stats: { total_messages: number } = JSON.parse((await get(`${service.url}/stats`)).body);
+    const metrics = (await get(`${service.url}/metrics`)).body;
+    const round = {
+      result, peakMegabytes: service.peakMegabytes(), miscounted: stats.total_messages - rows - acceptedIn(warm) - acceptedIn(result),
+      droppedLogLines: Number(/^log_lines_dropped_total (\d+)/m.exec(metrics)?.[1]),
+    };
+    await service.end('SIGTERM');
+    return round;
+  });
+}
+
+export const measureClosedLoop = (bench: Bench, rows: number, ids: Messages['ids']) =>
+  measureService(bench, rows, ids, (port) => closedLoop(port, ids, bench.options.seconds));
+
+export const measureOpenLoop = (bench: Bench, ratePerSecond: number) =>
+  measureService(bench, 0, 'sequential', (port) => openLoop(port, ratePerSecond, bench.options.seconds));
+
+/** The most messages a second that the service takes, from the stage that measures it, or from one round where that was left out. */
+export async function maximumRate(bench: Bench): Promise<number> {
+  if (bench.maximum === undefined) {
+    bench.maximum = perSecond((await measureClosedLoop(bench, 0, 'sequential')).result);
+    bench.progress(`the maximum is ${show(bench.maximum)}/s`);
+  }
+  return bench.maximum;
+}
+
+/** Runs a round as often as the options say. */
+export async function repeat<Measured>(
+  bench: Bench, round: () => Promise<Measured>, describe: (measured: Measured) => string, rounds = bench.options.rounds,
+): Promise<Measured[]> {
+  const all: Measured[] = [];
+  for (let number = 1; number <= rounds; number += 1) {
+    const measured = await round();
+    all.push(measured);
+    bench.progress(`round ${number} of ${rounds}: ${describe(measured)}`);
+  }
+  return all;
+}

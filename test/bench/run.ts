@@ -1,0 +1,113 @@
+/** `make bench`: measures what issue 4 promises on this machine; a progress line for each step, a table at the end. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs, styleText } from 'node:util';
+import { drawIngest, drawReads } from './charts.ts';
+import { OUTPUT, prepareOutput } from './databases.ts';
+import { ingest, openLoopAtAFifth, randomIds } from './ingest.ts';
+import { describeMachine } from './machine.ts';
+import { paging } from './paging.ts';
+import { reads } from './reads.ts';
+import { endAllScopes } from './scope.ts';
+import { type Bench, type Figure, percentile, type Run, type Stage } from './stage.ts';
+import { start } from './start.ts';
+
+const STAGES: readonly Stage[] = [ingest, openLoopAtAFifth, randomIds, start, reads, paging];
+const KEPT_LATENCIES = 2000;
+
+const HELP = `make bench ARGS="…", where the arguments are of
+
+  --rows N        messages in the large table, default 4000000
+  --small-rows N  messages in the small table, default a tenth of those
+  --seconds N     length of a measured round, default 8
+  --rounds N      default 5
+  --only WORD     the stages whose name includes it, of: ${STAGES.map(({ name }) => name).join(', ')}
+
+The results go into .bench/, and so do the generated databases, which the next run takes again: remove them when the
+schema has changed. The exit status is 1 where a target is missed.
+`;
+
+interface Wanted {
+  readonly help: boolean;
+  readonly stages: readonly Stage[];
+  readonly options: Bench['options'];
+}
+
+function readArguments(): Wanted {
+  const { values } = parseArgs({
+    options: {
+      help: { type: 'boolean', default: false },
+      rows: { type: 'string', default: '4000000' },
+      'small-rows': { type: 'string' },
+      seconds: { type: 'string', default: '8' },
+      rounds: { type: 'string', default: '5' },
+      only: { type: 'string', default: '' },
+    },
+  });
+  const wholeNumber = (name: string, text: string): number => {
+    if (!/^[1-9][0-9]{0,8}$/.test(text)) throw new Error(`--${name} must be a whole number, at least 1`);
+    return Number(text);
+  };
+  const rows = wholeNumber('rows', values.rows);
+  return {
+    help: values.help,
+    stages: STAGES.filter(({ name }) => name.includes(values.only)),
+    options: {
+      rows,
+      smallRows: values['small-rows'] === undefined ? Math.ceil(rows / 10) : wholeNumber('small-rows', values['small-rows']),
+      seconds: wholeNumber('seconds', values.seconds),
+      rounds: wholeNumber('rounds', values.rounds),
+    },
+  };
+}
+
+async function runStage(stage: Stage, bench: Bench): Promise<readonly Figure[]> {
+  console.log(styleText('bold', stage.name));
+  const begin = performance.now();
+  try {
+    const figures = await stage.run(bench);
+    bench.progress(`took ${Math.round((performance.now() - begin) / 1000)} s`);
+    return figures;
+  } catch (error) {
+    const measured = error instanceof Error ? error.message : String(error);
+    return [{ what: `${stage.name}: ended early`, measured, spread: '', target: 'all of it', ok: false }];
+  }
+}
+
+function printTable(figures: readonly Figure[]): void {
+  console.log('| what | measured (median) | min to max | target | ok |\n| --- | --- | --- | --- | --- |');
+  for (const { what, measured, spread, target, ok } of figures) {
+    console.log(`| ${what} | ${measured} | ${spread} | ${target} | ${target === '' ? '' : ok ? 'yes' : 'NO'} |`);
+  }
+}
+
+/** Latencies as so many percentiles at most, to the microsecond. */
+function thin({ name, rows, result }: Run) {
+  const { latencies } = result;
+  const kept = Math.min(latencies.length, KEPT_LATENCIES);
+  const percentiles = Array.from({ length: kept }, (_, index) => Math.round(percentile(latencies, (index + 1) / kept) * 1000) / 1000);
+  return { name, rows, ...result, latencies: percentiles };
+}
+
+async function benchmark({ stages, options }: Wanted): Promise<void> {
+  prepareOutput();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void endAllScopes().finally(() => process.exit(1)));
+  const machine = await describeMachine();
+  for (const [name, value] of Object.entries(machine)) console.log(`${name}: ${value}`);
+  const bench: Bench = { options, progress: (text) => console.log(`  ${text}`), runs: [] };
+  const figures: Figure[] = [];
+  for (const stage of stages) figures.push(...await runStage(stage, bench));
+
+  printTable(figures);
+  const results = JSON.stringify({ at: new Date().toISOString(), machine, options, figures, runs: bench.runs.map(thin) });
+  const files = { 'results.json': results, 'latency.svg': drawIngest(bench.runs), 'reads.svg': drawReads(bench.runs, options) };
+  for (const [name, text] of Object.entries(files)) if (text !== undefined) writeFileSync(join(OUTPUT, name), text);
+  const missed = figures.filter(({ ok }) => !ok).length;
+  const targets = figures.filter(({ target }) => target !== '').length;
+  console.log(`\n${missed} of ${targets} targets missed; all of it, and the charts, in .bench/`);
+  process.exitCode = missed === 0 ? 0 : 1;
+}
+
+const wanted = readArguments();
+if (wanted.help) console.log(HELP);
+else await benchmark(wanted);
