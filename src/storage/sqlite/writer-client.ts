@@ -44,7 +44,13 @@ export async function startWriter(path: string, now: () => number, observer: Sto
     if (reply.kind === 'fatal') return failure.resolve(reply.reason);
     if (reply.kind === 'notice') return observer.notice('INFO', reply.event, reply.fields);
     const answered = pending.splice(0, reply.requests);
-    if (reply.kind === 'committed') return resolveAll(answered, reply.outcomes);
+    if (reply.kind === 'committed') {
+      const [first] = answered;
+      if (first !== undefined && reply.outcomes.length > 0) {
+        observer.batchCommitted(reply.outcomes.length, (performance.now() - first.askedAt) / 1000);
+      }
+      return resolveAll(answered, reply.outcomes);
+    }
     for (const asked of answered) asked.reject(new StorageUnavailable(reply.reason));
     if (reply.fatal) failure.resolve(reply.reason);
   });
@@ -56,13 +62,6 @@ export async function startWriter(path: string, now: () => number, observer: Sto
     if (!closing) failure.resolve('the writer thread died');
     ended.resolve();
   });
-
-  function resolveAll(answered: readonly PendingReply[], outcomes: readonly AppendOutcome[]): void {
-    const [first] = answered;
-    if (first !== undefined && outcomes.length > 0) observer.batchCommitted(outcomes.length, (performance.now() - first.askedAt) / 1000);
-    let begin = 0;
-    for (const { messages, resolve } of answered) resolve(outcomes.slice(begin, begin += messages));
-  }
 
   function ask(request: WriterRequest, messages: number): Promise<readonly AppendOutcome[]> {
     if (dead) return Promise.reject(new StorageUnavailable('the writer thread died'));
@@ -91,6 +90,12 @@ export async function startWriter(path: string, now: () => number, observer: Sto
       await ended.promise;
     },
   };
+}
+
+/** Gives each its own part of the outcomes. */
+function resolveAll(answered: readonly PendingReply[], outcomes: readonly AppendOutcome[]): void {
+  let begin = 0;
+  for (const { messages, resolve } of answered) resolve(outcomes.slice(begin, begin += messages));
 }
 
 type Opened = Extract<WriterMessage, { kind: 'opened' }>;
