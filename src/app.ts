@@ -128,12 +128,14 @@ function exposeMetrics({ metrics, storage, readiness, droppedLogLines, openConne
     sqliteVersion: storage.engineVersion,
     queueDepth: storage.queueDepth,
     readsWaiting: storage.readsWaiting,
+    indexLag: storage.indexLag,
     ready: () => readiness.reasons().length === 0,
     openConnections,
     droppedLogLines,
     lastStoredAt: storage.lastStoredAt,
     databaseBytes: () => sizes.databaseBytes,
     walBytes: () => sizes.walBytes,
+    indexBytes: () => sizes.indexBytes,
     freeDiskBytes: () => sizes.freeDiskBytes,
   });
   const refreshProcess = exposeProcess(metrics.registry);

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test, type TestContext } from 'node:test';
-import { createFaults } from './support/faults.ts';
+import { createFaults, type Fault } from './support/faults.ts';
+import { startClosedLoop } from './support/load.ts';
 import { message, sign } from './support/messages.ts';
 import { startServerProcess } from './support/server-process.ts';
 import { temporaryFolder } from './support/temporary.ts';
@@ -107,6 +108,50 @@ describe('a thread that dies', () => {
     assert.equal((await send('x')).status, 200);
     faults.set(null);
     await waitFor('a new reader', async () => (await fetch(`${url}/stats`)).status === 200);
+  });
+});
+
+describe('the read index', () => {
+  const troubles: [string, Fault['effect']][] = [['cannot be written', { errcode: SQLITE_FULL }], ['has lost its thread', { die: true }]];
+  for (const [what, effect] of troubles) {
+    test(`${what}: messages are stored and read all the same, its lag is a metric, and it is tried again`, async (t) => {
+      const { server, url, faults, send } = await start(t);
+      const stats = async (): Promise<unknown> => JSON.parse(await (await fetch(`${url}/stats`)).text()).total_messages;
+      const lag = async () => /^storage_index_lag_messages (.*)$/m.exec(await (await fetch(`${url}/metrics`)).text())?.[1];
+      faults.set({ thread: 'indexer', statements: ['BEGIN'], effect });
+      assert.deepEqual([(await send('a')).status, (await send('b')).status, await stats(), await lag()], [200, 200, 2, '2']);
+      assert.equal((await server.line('index_failed'))['level'], 'ERROR');
+      assert.equal((await fetch(`${url}/health/ready`)).status, 200);
+      faults.set(null);
+      await waitFor('the index', async () => await lag() === '0');
+      assert.equal(await stats(), 2);
+    });
+  }
+});
+
+describe('copying the log into the database file', () => {
+  const syncs: [Fault['thread'], string][] = [['checkpointer', 'PRAGMA wal_checkpoint'], ['writer', 'PRAGMA main.wal_checkpoint']];
+  for (const [thread, statement] of syncs) {
+    test(`fails to sync in the ${thread}: status 70, as what is in the file cannot be trusted any more`, async (t) => {
+      const { server, url, faults } = await start(t);
+      faults.set({ thread, statements: [statement], effect: { errcode: SQLITE_IOERR_FSYNC } });
+      let sent = 0;
+      const load = startClosedLoop(Number(new URL(url).port), 64, () => `m${sent += 1}`);
+      assert.deepEqual(await server.ended, { code: 70, signal: null });
+      await load.stop();
+      assert.equal((await server.line('storage_failed'))['reason'], 'a sync to disk failed');
+    });
+  }
+
+  test('fails otherwise: messages are stored all the same', async (t) => {
+    const { url, faults, send } = await start(t);
+    faults.set({ thread: 'checkpointer', statements: ['PRAGMA wal_checkpoint'], effect: { errcode: SQLITE_FULL } });
+    let sent = 0;
+    const load = startClosedLoop(Number(new URL(url).port), 64, () => `m${sent += 1}`);
+    await waitFor('more messages than between two checkpoints', () => load.sent.length > 12_000);
+    await load.stop();
+    assert.deepEqual(new Set(load.sent.map(({ status }) => status)), new Set([200]));
+    assert.equal((await send('after')).status, 200);
   });
 });
 

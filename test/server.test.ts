@@ -149,7 +149,7 @@ describe('files', () => {
   test('are readable by their owner only', async (t) => {
     const { path, server } = start(t);
     await server.line('listening');
-    for (const file of [path, `${path}-wal`, `${path}-shm`, `${path}-lock`]) assert.equal(statSync(file).mode & 0o777, 0o600, file);
+    for (const file of [path, `${path}-wal`, `${path}-shm`, `${path}-lock`, `${path}-index`]) assert.equal(statSync(file).mode & 0o777, 0o600, file);
   });
 });
 

@@ -30,6 +30,7 @@ export const UNAVAILABLE = errorReply(503, 'temporarily unavailable, try again l
 const INTERNAL_ERROR = errorReply(500, 'Internal Server Error');
 
 export const badRequest = (problem: string) => errorReply(400, problem);
+export const gone = (problem: string) => errorReply(410, problem);
 export const unprocessable = (faults: readonly Fault[]) => errorReply(422, faults);
 export const methodNotAllowed = (allow: string) => errorReply(405, 'Method Not Allowed', { Allow: allow });
 

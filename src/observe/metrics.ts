@@ -74,6 +74,7 @@ export interface StateSources {
   readonly sqliteVersion: string;
   queueDepth(): number;
   readsWaiting(): number;
+  indexLag(): number;
   ready(): boolean;
   openConnections(): number;
   droppedLogLines(): number;
@@ -81,6 +82,7 @@ export interface StateSources {
   lastStoredAt(): number | undefined;
   databaseBytes(): number | undefined;
   walBytes(): number | undefined;
+  indexBytes(): number | undefined;
   freeDiskBytes(): number | undefined;
 }
 
@@ -95,12 +97,14 @@ export function exposeState(registry: Registry, sources: StateSources): void {
   registry.gauge('http_connections_open', 'Open connections.', sources.openConnections);
   registry.gauge('storage_queue_depth', 'Messages accepted for storing and not yet answered.', sources.queueDepth);
   registry.gauge('storage_reads_waiting', 'Reads that wait for a reader thread.', sources.readsWaiting);
+  registry.gauge('storage_index_lag_messages', 'Stored messages that are not in the read index yet.', sources.indexLag);
   registry.gauge('message_last_stored_timestamp_seconds', 'When the last message was stored.', () => {
     const at = sources.lastStoredAt();
     return at === undefined ? undefined : at / 1000;
   });
   registry.gauge('database_size_bytes', 'Size of the database file.', sources.databaseBytes);
   registry.gauge('database_wal_size_bytes', 'Size of the write-ahead log.', sources.walBytes);
+  registry.gauge('database_index_size_bytes', 'Size of the read index.', sources.indexBytes);
   registry.gauge('database_disk_free_bytes', 'Free space on the disk that holds the database.', sources.freeDiskBytes);
   registry.counterOf('log_lines_dropped_total', 'Log lines lost because stdout was closed or too slow.', sources.droppedLogLines);
 }

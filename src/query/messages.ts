@@ -1,15 +1,26 @@
-import { badRequest, jsonReply, unprocessable } from '../http/reply.ts';
+import { badRequest, gone, jsonReply, unprocessable } from '../http/reply.ts';
 import type { Handler } from '../http/router.ts';
-import type { Storage } from '../storage/storage.ts';
-import { readMessageQuery } from './parameters.ts';
+import type { Position, Storage } from '../storage/storage.ts';
+import { writeCursor } from './cursor.ts';
+import { queryOfNextPage, readMessageQuery } from './parameters.ts';
 
-/** GET /messages: one page of the messages that match, and how many match in all. */
-export function createListMessages(storage: Pick<Storage, 'list'>): Handler {
+/**
+ * GET /messages: one page of the messages that match, and how many match in all. Where more follow, `Link` (RFC 8288) leads to
+ * the next page, by a cursor: that page begins right after the last item of this one, whatever is stored between the two requests.
+ */
+export function createListMessages(storage: Pick<Storage, 'list' | 'generation'>): Handler {
+  const linkToNext = (queryString: string, after: Position) => {
+    const next = queryOfNextPage(queryString, writeCursor({ generation: storage.generation, after }));
+    return { Link: `</messages?${next}>; rel="next"` };
+  };
   return async (exchange) => {
     const reading = readMessageQuery(exchange.query);
     if (reading.kind === 'malformed') return badRequest('the query is not valid percent-encoded UTF-8');
     if (reading.kind === 'invalid') return unprocessable(reading.faults);
-    const { items, total } = await storage.list(reading.query);
-    return jsonReply(200, { items, total, limit: reading.query.limit, offset: reading.query.offset });
+    const { query, generation = storage.generation } = reading;
+    if (generation !== storage.generation) return gone('the cursor is of another database; begin again without one');
+    const { items, total, next } = await storage.list(query);
+    const page = { items, total, limit: query.limit, offset: query.offset };
+    return jsonReply(200, page, next === null ? {} : linkToNext(exchange.query, next));
   };
 }

@@ -1,13 +1,16 @@
 import { type Fault, hasAtMostCharacters, instantOf, TIMESTAMP_RULE } from '../message.ts';
 import type { MessageQuery } from '../storage/storage.ts';
+import { readCursor } from './cursor.ts';
 
 export const DEFAULT_LIMIT = 50;
 export const MAX_LIMIT = 100;
 /** Longest `q` in Unicode code points. */
 export const Q_CHARACTERS = 256;
+const KEPT_WHILE_PAGING = ['limit', 'from', 'since', 'q'];
 
 export type QueryReading =
-  | { readonly kind: 'valid'; readonly query: MessageQuery }
+  /** `generation`: of the database that the cursor is from; undefined without a cursor. */
+  | { readonly kind: 'valid'; readonly query: MessageQuery; readonly generation: string | undefined }
   | { readonly kind: 'malformed' }
   | { readonly kind: 'invalid'; readonly faults: readonly Fault[] };
 
@@ -41,18 +44,30 @@ export function readMessageQuery(queryString: string): QueryReading {
   if (q !== undefined && !hasAtMostCharacters(q, Q_CHARACTERS)) {
     refuse('q', `must have at most ${Q_CHARACTERS} characters`, 'string_too_long');
   }
+  const cursorText = given('cursor');
+  const cursor = cursorText === undefined ? undefined : readCursor(cursorText);
+  if (cursor === null) refuse('cursor', 'must be as it came in the Link header of an earlier page', 'cursor');
+  if (cursorText !== undefined && offset > 0) refuse('offset', 'must be 0 where a cursor is given', 'cursor_with_offset');
 
   if (faults.length > 0) return { kind: 'invalid', faults };
   return {
     kind: 'valid',
+    generation: cursor?.generation,
     query: {
       limit,
       offset,
+      ...(cursor && { after: cursor.after }),
       ...(from !== undefined && { from: restorePlus(from) }),
       ...(since !== undefined && since !== null && { since }),
       ...(q !== undefined && { q }),
     },
   };
+}
+
+/** The query string of the page that follows one: the same but for where it begins. */
+export function queryOfNextPage(queryString: string, cursor: string): string {
+  const same = [...decodeForm(queryString) ?? []].filter(([name, value]) => KEPT_WHILE_PAGING.includes(name) && value !== '');
+  return new URLSearchParams([...same, ['cursor', cursor]]).toString();
 }
 
 /** In a form-encoded query a bare `+` means a space, so a number pasted unescaped arrives with one. */

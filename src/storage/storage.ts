@@ -49,6 +49,8 @@ export interface Stats {
 export interface StorageSizes {
   readonly databaseBytes: number | undefined;
   readonly walBytes: number | undefined;
+  /** What reads are served from beside the messages. */
+  readonly indexBytes: number | undefined;
   readonly freeDiskBytes: number | undefined;
 }
 

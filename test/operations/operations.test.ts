@@ -94,17 +94,18 @@ describe('GET /metrics', () => {
       'http_request_duration_seconds_count{route="/webhook"} 2', 'http_connections_refused_total 0',
       'webhook_signature_failures_total{reason="malformed"} 1', 'webhook_signature_failures_total{reason="missing"} 0',
       'webhook_duplicates_total 0', 'webhook_conflicting_duplicates_total 0', 'messages_stored_total 1',
-      'storage_queue_depth 0', 'storage_reads_waiting 0', 'storage_batch_messages_count 1', 'storage_commit_duration_seconds_count 1', 'webhook_inbox_ready 1',
+      'storage_queue_depth 0', 'storage_reads_waiting 0', 'storage_index_lag_messages 1', 'storage_batch_messages_count 1', 'storage_commit_duration_seconds_count 1', 'webhook_inbox_ready 1',
       'log_lines_dropped_total 0',
     ]) {
       assert.ok(text.includes(`\n${series}\n`), series);
     }
     for (const name of [
-      'message_last_stored_timestamp_seconds', 'database_size_bytes', 'database_wal_size_bytes', 'database_disk_free_bytes',
+      'message_last_stored_timestamp_seconds', 'database_size_bytes', 'database_wal_size_bytes', 'database_index_size_bytes', 'database_disk_free_bytes',
       'process_cpu_seconds_total', 'process_resident_memory_bytes', 'process_start_time_seconds', 'nodejs_eventloop_lag_p99_seconds',
     ]) {
       assert.ok(Number(new RegExp(`^${name} (.+)$`, 'm').exec(text)?.[1]) > 0, name);
     }
+    await waitFor('the index', async () => await app.metric('storage_index_lag_messages') === 0);
     assert.match(text, /^webhook_inbox_build_info\{version="\d[^"]*",node_version="\d[^"]*",sqlite_version="3[^"]*"\} 1$/m);
   });
 

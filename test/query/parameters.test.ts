@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { readMessageQuery } from '../../src/query/parameters.ts';
+import { writeCursor } from '../../src/query/cursor.ts';
+import { queryOfNextPage, readMessageQuery } from '../../src/query/parameters.ts';
 
 function query(text: string) {
   const reading = readMessageQuery(text);
@@ -60,6 +61,21 @@ describe('readMessageQuery', () => {
     assert.equal(query(`q=${encodeURIComponent('😀'.repeat(256))}`)?.q, '😀'.repeat(256));
   });
 
+  test('takes the cursor that a page has given, and no other text', () => {
+    const after = { instant: '2025-01-15T10:00:00', message_id: 'é/?' };
+    const cursor = writeCursor({ generation: 'g', after });
+    assert.deepEqual(readMessageQuery(`cursor=${cursor}&offset=0`), { kind: 'valid', generation: 'g', query: { limit: 50, offset: 0, after } });
+    const encode = (text: string) => Buffer.from(text).toString('base64url');
+    const others = ['x', `${cursor}A`, `${cursor}==`, ` ${cursor}`, cursor.slice(1), encode('["g","2025"]'), encode('["g",1,"a"]'), encode('["g", "a","b"]'),
+      encode('["g","a","b","c"]'), encode('{}'), encode('null'), Buffer.from('["g","\xff","b"]', 'latin1').toString('base64url')];
+    for (const text of others) assert.deepEqual(faults(`cursor=${encodeURIComponent(text)}`), ['query.cursor: cursor'], text);
+  });
+
+  test('refuses an offset beside a cursor', () => {
+    const cursor = writeCursor({ generation: 'g', after: { instant: '', message_id: '' } });
+    assert.deepEqual(faults(`cursor=${cursor}&offset=1`), ['query.offset: cursor_with_offset']);
+  });
+
   test('reports every fault at once', () => {
     assert.deepEqual(faults('limit=0&offset=-1&since=x'), ['query.limit: whole_number', 'query.offset: whole_number', 'query.since: timestamp']);
   });
@@ -69,4 +85,9 @@ describe('readMessageQuery', () => {
       assert.equal(readMessageQuery(text).kind, 'malformed', text);
     }
   });
+});
+
+test('the query of the next page has the same filters, and nothing else but the cursor', () => {
+  assert.equal(queryOfNextPage('limit=2&offset=4&from=%2B12&since=&q=a%26b+%C3%A9&q=%3E%22&token=x&cursor=old', 'new'), 'limit=2&from=%2B12&q=%3E%22&cursor=new');
+  assert.equal(queryOfNextPage('', 'new'), 'cursor=new');
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { StorageUnavailable } from '../../src/errors.ts';
+import { writeCursor } from '../../src/query/cursor.ts';
 import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
 import { startTestApp } from '../support/app.ts';
 import { message } from '../support/messages.ts';
@@ -36,6 +37,27 @@ describe('GET /messages', () => {
     assert.equal(listing.total, 1);
   });
 
+  test('leads through all pages by Link, with the filters of the first', async () => {
+    const ids: string[] = [];
+    let path: string | undefined = '/messages?limit=1&q=%22%5C&from=+919876543210';
+    await app.send({ message_id: 'd', text: '"\\' });
+    while (path !== undefined) {
+      const response: Response = await app.get(path);
+      const page: { items: { message_id: string }[]; total: number; offset: number } = JSON.parse(await response.text());
+      assert.deepEqual([response.status, page.total, page.offset], [200, 2, 0]);
+      ids.push(...page.items.map(({ message_id }) => message_id));
+      assert.ok(ids.length <= page.total, 'a message is repeated');
+      path = /^<(.*)>; rel="next"$/.exec(response.headers.get('link') ?? '')?.[1];
+    }
+    assert.deepEqual(ids, ['d', 'a']);
+  });
+
+  test('refuses a cursor of another database as gone', async () => {
+    const cursor = writeCursor({ generation: 'another', after: { instant: '', message_id: '' } });
+    const response = await app.get(`/messages?cursor=${cursor}`);
+    assert.deepEqual([response.status, await response.json()], [410, { detail: 'the cursor is of another database; begin again without one' }]);
+  });
+
   test('refuses values outside their bounds with their place', async () => {
     const response = await app.get('/messages?limit=101&since=now');
     assert.equal(response.status, 422);
@@ -52,7 +74,7 @@ describe('GET /messages', () => {
 
 test('GET /stats counts what is stored', async () => {
   assert.deepEqual(await (await app.get('/stats')).json(), {
-    total_messages: 3, senders_count: 2, messages_per_sender: [{ from: '+919876543210', count: 2 }, { from: '+12', count: 1 }],
+    total_messages: 4, senders_count: 2, messages_per_sender: [{ from: '+919876543210', count: 3 }, { from: '+12', count: 1 }],
     first_message_ts: '2025-01-15T10:00:00Z', last_message_ts: '2025-01-15T10:00:00.50Z',
   });
 });

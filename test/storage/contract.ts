@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import { StorageUnavailable } from '../../src/errors.ts';
-import type { Storage } from '../../src/storage/storage.ts';
+import type { Message } from '../../src/message.ts';
+import type { MessageQuery, Position, Storage } from '../../src/storage/storage.ts';
 import { message } from '../support/messages.ts';
 
 export interface StorageUnderTest {
@@ -18,6 +19,21 @@ const MANY = 5000;
 
 async function idsOf(storage: Storage, query: Partial<Parameters<Storage['list']>[0]> = {}): Promise<string[]> {
   return (await storage.list({ ...EVERYTHING, ...query })).items.map(({ message_id }) => message_id);
+}
+
+/** Follows `next` to the end. */
+async function pageThrough(storage: Storage, query: MessageQuery): Promise<{ items: Message[]; totals: Set<number> }> {
+  const items: Message[] = [];
+  const totals = new Set<number>();
+  for (let after: Position | null | undefined; after !== null;) {
+    const page = await storage.list({ ...query, ...(after && { after }) });
+    assert.ok(page.items.length === query.limit || page.next === null);
+    items.push(...page.items);
+    assert.ok(items.length <= page.total, 'a message is repeated');
+    totals.add(page.total);
+    after = page.next;
+  }
+  return { items, totals };
 }
 
 export function testStorageContract(name: string, open: OpenStorageUnderTest): void {
@@ -99,6 +115,34 @@ export function testStorageContract(name: string, open: OpenStorageUnderTest): v
         assert.deepEqual(await idsOf(storage, { limit: 3, offset: 2 }), ['m2', 'm3', 'm4']);
         const past = await storage.list({ limit: 3, offset: Number.MAX_SAFE_INTEGER });
         assert.deepEqual(past, { items: [], total: 7, next: null });
+      });
+
+      test('pages by position: the same messages as all at once, and the same total on each page', async (t) => {
+        const { storage } = await open(t);
+        for (let index = 0; index < 40; index += 1) {
+          await storage.append(message({
+            message_id: `${['m', 'é', '\uffee', '😀'][index % 4]}${index}`, ts: `2025-01-15T10:00:0${index % 3}Z`,
+            from: index % 5 === 0 ? '+12' : '+13', text: index % 4 === 0 ? 'other' : 'some text',
+          }));
+        }
+        const filters = [{}, { from: '+13' }, { since: '2025-01-15T10:00:01' }, { q: 'some' }, { q: 'xt' }, { q: 'ome', since: '2025-01-15T10:00:01' },
+          { q: 'some', from: '+13' }, { q: 'nowhere' }, { from: '+13', since: '2025-01-15T10:00:01', q: 'te' }];
+        for (const filter of filters) {
+          const all = await storage.list({ ...EVERYTHING, ...filter });
+          for (const limit of [1, 4, all.total, all.total + 1]) {
+            const paged = await pageThrough(storage, { ...filter, limit: Math.max(1, limit), offset: 0 });
+            assert.deepEqual(paged, { items: all.items, totals: new Set([all.total]) }, JSON.stringify({ filter, limit }));
+          }
+        }
+      });
+
+      test('pages by position past what is stored meanwhile, without a repeat', async (t) => {
+        const { storage } = await open(t);
+        for (const message_id of ['b', 'd', 'f']) await storage.append(message({ message_id }));
+        const { next } = await storage.list({ limit: 2, offset: 0 });
+        assert.ok(next !== null);
+        for (const message_id of ['a', 'c', 'e', 'g']) await storage.append(message({ message_id }));
+        assert.deepEqual(await idsOf(storage, { after: next }), ['e', 'f', 'g']);
       });
 
       test('filters by sender exactly', async (t) => {

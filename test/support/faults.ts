@@ -10,7 +10,7 @@ import { threadName } from 'node:worker_threads';
 
 export interface Fault {
   /** The thread that it strikes. */
-  readonly thread: 'writer' | 'reader';
+  readonly thread: 'writer' | 'reader' | 'indexer' | 'checkpointer';
   /** The statements that it strikes, by their first words. */
   readonly statements: readonly string[];
   /** An SQLite result code to fail with, a thread's death, or a statement that takes this long. */

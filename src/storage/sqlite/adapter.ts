@@ -11,6 +11,7 @@ import type { Message } from '../../message.ts';
 import { createGroupCommit } from '../group-commit.ts';
 import type { AppendOutcome, Storage, StorageObserver, StorageSizes } from '../storage.ts';
 import { resolveDatabasePath } from './database-path.ts';
+import { indexPathOf } from './index-schema.ts';
 import { startIndexer } from './indexer-client.ts';
 import { startReaders } from './reader-pool.ts';
 import { startWriter, type Writer } from './writer-client.ts';
@@ -59,11 +60,13 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     append: groupCommit.add,
     hasRoom: groupCommit.hasRoom,
     async list(query) {
+      indexer.read();
       const reply = await readers.ask({ kind: 'list', query, timeoutMs: queryTimeoutMs });
       if (reply.kind !== 'page') throw new StorageUnavailable('a reader failed');
       return reply.page;
     },
     async stats() {
+      indexer.read();
       const reply = await readers.ask({ kind: 'stats', timeoutMs: queryTimeoutMs });
       if (reply.kind !== 'stats') throw new StorageUnavailable('a reader failed');
       return reply.stats;
@@ -82,8 +85,9 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     failure: writer.failure,
     async close() {
       await groupCommit.close();
-      await Promise.all([readers.close(), indexer.close()]);
-      // Last, as the last connection takes the log away.
+      // In this order, as the last connection to a file takes its log away, and a reader cannot.
+      await readers.close();
+      await indexer.close();
       await writer.close();
     },
   };
@@ -119,6 +123,7 @@ function createCommitInTime(writer: Writer): Writer['commit'] {
 async function readSizes(path: string): Promise<StorageSizes> {
   const size = (file: string) => stat(file).then((found) => found.size, () => undefined);
   const free = statfs(dirname(path)).then((disk) => disk.bavail * disk.bsize, () => undefined);
-  const [databaseBytes, walBytes, freeDiskBytes] = await Promise.all([size(path), size(`${path}-wal`), free]);
-  return { databaseBytes, walBytes, freeDiskBytes };
+  const files = [path, `${path}-wal`, indexPathOf(path)];
+  const [freeDiskBytes, databaseBytes, walBytes, indexBytes] = await Promise.all([free, ...files.map(size)]);
+  return { databaseBytes, walBytes, indexBytes, freeDiskBytes };
 }

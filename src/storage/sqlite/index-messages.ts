@@ -136,7 +136,7 @@ function createSealSegment(database: DatabaseSync): () => boolean {
     const { segment, newest } = next.get() ?? {};
     // Only once a later message is in the index will no more come into a segment.
     if (typeof segment !== 'number' || segment >= Number(newest)) return false;
-    const rows = texts.iterate(segment, segment).map((row): Placed => ({ place: Number(row['place']), text: String(row['text']) }));
+    const rows = texts.all(segment, segment).map((row): Placed => ({ place: Number(row['place']), text: String(row['text']) }));
     for (const { trigram, places } of indexTrigrams(rows)) add.run(segment, trigram, places);
     note.run(segment);
     advance.run(segment);

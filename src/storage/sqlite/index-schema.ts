@@ -6,6 +6,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
+import { StartRefused } from '../../errors.ts';
 import { BEFORE_ALL_IDS, renewGeneration } from './schema.ts';
 
 /** The `user_version` of an index that this version can read. Another one is made anew. */
@@ -72,13 +73,19 @@ export function openIndexForWriting(path: string): DatabaseSync {
   return database;
 }
 
+/** Throws StartRefused where it cannot be removed. */
 export function removeIndex(path: string): void {
-  for (const suffix of ['', '-wal', '-shm']) rmSync(indexPathOf(path) + suffix, { force: true });
+  try {
+    for (const suffix of ['', '-wal', '-shm']) rmSync(indexPathOf(path) + suffix, { force: true });
+  } catch {
+    throw new StartRefused([`DATABASE_URL: ${indexPathOf(path)} must be made anew and cannot be removed; remove it`]);
+  }
 }
 
 /**
  * Removes an index that was not made from this very database as it is. Where it is missing, of another generation, or ahead of
- * the messages, they were moved or restored; then the database gets a new generation, too.
+ * the messages, they were moved or restored; then the database gets a new generation, too. (A backup of less than a second before
+ * the end, which the index may lag behind, looks like the database that it was taken of.) Throws StartRefused.
  */
 export function removeIndexOfAnotherDatabase(database: DatabaseSync, path: string): void {
   const kind = judgeIndex(database, path);

@@ -8,15 +8,19 @@ import { keepThread } from './thread.ts';
 export interface Indexer {
   /** Tells that so many messages were stored. */
   stored(messages: number): void;
+  /** Tells that a read begins. */
+  read(): void;
   /** Stored messages that are not in the index yet. Reads look at each of those. */
   lag(): number;
   close(): Promise<void>;
 }
 
-/** So many new messages are worth a transaction: fewer cost more each, and more would have to be looked at by each read. */
-const WORTH_INDEXING = 1500;
+/** So many new messages are worth a transaction: the fewer, the more of the same pages each of them writes again. */
+const WORTH_INDEXING = 8192;
 /** Fewer wait so long at most. */
-const WAIT_MS = 100;
+const WAIT_MS = 1000;
+/** A read looks at each message that is not in the index, a microsecond or two each; so from here on it has the next one find fewer. */
+const MANY_FOR_A_READ = 1500;
 const RETRY_MS = 1000;
 
 /**
@@ -24,7 +28,7 @@ const RETRY_MS = 1000;
  * first. An index that fails later is tried again: reads get slower meanwhile, and are refused once it is far behind.
  */
 export async function startIndexer(path: string, observer: StorageObserver): Promise<Indexer> {
-  const opened = Promise.withResolvers<number>();
+  const opened = Promise.withResolvers<void>();
   const schedule = createSchedule(() => {
     const request: IndexerRequest = { kind: 'index' };
     thread.post(request);
@@ -46,7 +50,7 @@ export async function startIndexer(path: string, observer: StorageObserver): Pro
       if (message.kind === 'notice') return observer.notice('INFO', message.event, message.fields);
       if (message.kind === 'failed') return fail(message.reason);
       failing = false;
-      opened.resolve(message.messages);
+      opened.resolve();
       schedule.indexed(message.messages);
     },
     onEnded: () => fail('its thread died'),
@@ -58,12 +62,12 @@ export async function startIndexer(path: string, observer: StorageObserver): Pro
   };
 
   try {
-    schedule.stored(await opened.promise);
+    await opened.promise;
   } catch (error) {
     await close();
     throw error;
   }
-  return { stored: schedule.stored, lag: schedule.lag, close };
+  return { stored: schedule.stored, read: schedule.read, lag: schedule.lag, close };
 }
 
 /** Asks for the index to be brought up to date, once at a time, when enough has come or has waited long enough. */
@@ -79,22 +83,25 @@ function createSchedule(ask: () => void) {
     asked = true;
     ask();
   };
-  const askWhenWorthIt = (): void => {
+  const askFrom = (worthIt: number): void => {
     const behind = stored - indexed;
     if (asked || behind <= 0) return;
-    if (behind >= WORTH_INDEXING) askNow();
+    if (behind >= worthIt) askNow();
     else timer ??= setTimeout(askNow, WAIT_MS);
   };
   return {
     stored(messages: number): void {
       stored += messages;
-      askWhenWorthIt();
+      askFrom(WORTH_INDEXING);
     },
+    read: () => askFrom(MANY_FOR_A_READ),
     /** The answer: how many messages are in the index. */
     indexed(messages: number): void {
       indexed = messages;
+      // At the start; and later a batch that was given up on may have been stored all the same.
+      stored = Math.max(stored, indexed);
       asked = false;
-      askWhenWorthIt();
+      askFrom(WORTH_INDEXING);
     },
     retry(): void {
       clearTimeout(timer);

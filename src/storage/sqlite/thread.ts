@@ -4,6 +4,9 @@ import { describeError } from '../../observe/log.ts';
 import type { StorageObserver } from '../storage.ts';
 import type { ThreadData } from './protocol.ts';
 
+/** New objects of a thread, in MB: V8 would let each thread have eight times as many before it looks what is still in use. */
+const MAX_YOUNG_GENERATION_MB = 6;
+
 type Script = 'writer' | 'checkpointer' | 'reader' | 'indexer';
 
 /**
@@ -12,7 +15,9 @@ type Script = 'writer' | 'checkpointer' | 'reader' | 'indexer';
  */
 export function startThread(script: Script, workerData: ThreadData): Worker {
   const extension = extname(import.meta.filename);
-  return new Worker(new URL(`./${script}${extension}`, import.meta.url), { workerData, name: script });
+  return new Worker(new URL(`./${script}${extension}`, import.meta.url), {
+    workerData, name: script, resourceLimits: { maxYoungGenerationSizeMb: MAX_YOUNG_GENERATION_MB },
+  });
 }
 
 const FIRST_RESTART_MS = 100;

@@ -122,6 +122,35 @@ describe('a file made by the reference schema', () => {
   });
 });
 
+test('a file of version 1 is upgraded in place: nothing is lost, and what is kept elsewhere now is dropped', async (t) => {
+  const path = join(temporaryFolder(t), 'app.db');
+  makeDatabase(path, REFERENCE_SCHEMA, `
+    ALTER TABLE messages ADD COLUMN instant TEXT;
+    ALTER TABLE messages ADD COLUMN received_at INTEGER;
+    CREATE INDEX messages_by_instant ON messages(instant, message_id);
+    CREATE INDEX messages_by_sender ON messages(from_number, instant, message_id);
+    CREATE TABLE senders(from_number TEXT PRIMARY KEY NOT NULL, messages INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE INDEX senders_by_messages ON senders(messages DESC, from_number);
+    CREATE TABLE inbox(
+      only_row INTEGER PRIMARY KEY CHECK (only_row = 1), messages INTEGER NOT NULL, senders INTEGER NOT NULL, probed_at INTEGER NOT NULL
+    );
+    INSERT INTO messages VALUES (1, 'a', '+12', '+13', '2025-01-15T10:00:00Z', 'text', '2025-01-15T10:00:00', 1736935200000);
+    INSERT INTO senders VALUES ('+12', 1);
+    INSERT INTO inbox VALUES (1, 1, 1, 0);
+    PRAGMA application_id = 0x77686962;
+    PRAGMA user_version = 1`);
+  const storage = await openTestStorage(t, path);
+  assert.equal(storage.lastStoredAt(), 1736935200000);
+  assert.deepEqual((await storage.list({ ...EVERYTHING, from: '+12' })).items,
+    [message({ message_id: 'a', from: '+12', to: '+13', text: 'text' })]);
+  assert.deepEqual((await storage.stats()).topSenders, [{ from: '+12', count: 1 }]);
+  await storage.close();
+  const database = new DatabaseSync(path, { readOnly: true });
+  t.after(() => database.close());
+  const names = database.prepare("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name").all().map((row) => row['name']);
+  assert.deepEqual(names, ['inbox', 'messages', 'messages_by_instant']);
+});
+
 describe('a file that cannot be used is refused with what to mend, and left as it was', () => {
   const makers: Record<string, [(path: string) => void, RegExp]> = {
     'no database': [(path) => writeFileSync(path, 'x'.repeat(5000)), /is not a SQLite database/],

@@ -1,0 +1,165 @@
+/** Reads from indexes and kept counts have to say the same as a plain look at every message. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { after, describe, test } from 'node:test';
+import { instantOf, type Message } from '../../../src/message.ts';
+import type { MessageQuery, Position, Stats, Storage } from '../../../src/storage/storage.ts';
+import { createRandom } from '../../support/random.ts';
+import { openTestStorage } from '../../support/storage.ts';
+import { temporaryFolder } from '../../support/temporary.ts';
+import { waitFor } from '../../support/wait.ts';
+
+/** More than two segments of trigrams and two partitions of the order by sender. */
+const MESSAGES = 80_000;
+const APPENDED = 300;
+const QUERIES = 40;
+const random = createRandom(Number(process.env['FUZZ_SEED'] ?? 20_250_115));
+const BEGIN = Date.UTC(2025, 0, 15);
+
+const MANY_AT_ONE_INSTANT_MS = 90 * 60_000;
+
+/** Most come in the order of time, many at one instant, some late, some of a far future, some at no time at all. */
+function randomTs(index: number): string {
+  const kind = random.below(100);
+  if (kind === 0) return 'yesterday';
+  const inOrder = index * 1500 + random.below(5000);
+  const at = kind < 5 ? random.below(400 * 86_400_000) : inOrder - (kind < 60 ? inOrder % MANY_AT_ONE_INSTANT_MS : 0);
+  const iso = new Date(BEGIN + (kind === 5 ? 10 ** 12 : 0) + at).toISOString();
+  return random.below(2) === 0 ? iso : iso.replace(/\.\d+Z/, 'Z');
+}
+
+const randomSender = () => `+9${10 + Math.floor((random.below(40) * random.below(40)) / 20)}`;
+const WORDS = ['alpha', 'BETA', 'ÉCOLE', 'école', '100%', 'a_b', '😀', 'gamma', 'delta', 'x'] as const;
+
+function randomMessage(index: number): Message {
+  const words = () => random.text(8, () => `${random.pick(WORDS)} `);
+  return {
+    message_id: `${random.pick(['m', 'é', '\uffee', '😀'])}${index}`, from: randomSender(), to: '+12', ts: randomTs(index),
+    text: random.below(20) === 0 ? null : words() + (random.below(1000) === 0 ? 'needle' : ''),
+  };
+}
+
+const instantAfter = (ms: number) => instantOf(new Date(BEGIN + ms).toISOString()) ?? '';
+
+/** The instant of one of all or of the newest messages, or another. */
+function randomSince(): string {
+  const found = messages[messages.length - 1 - random.below(random.pick([APPENDED, messages.length]))];
+  const another = instantAfter(random.below(150_000_000));
+  return random.below(3) === 0 ? another : instantOf(found?.ts ?? '') ?? another;
+}
+
+function randomQuery(): MessageQuery {
+  const maybe = (share: number) => random.below(100) < share;
+  return {
+    limit: 1 + random.below(100),
+    offset: random.pick([0, 0, 1, 100, 30_000, MESSAGES]),
+    ...(maybe(40) && { from: maybe(95) ? randomSender() : 'nobody' }),
+    ...(maybe(40) && { since: randomSince() }),
+    ...(maybe(50) && { q: random.pick(['needle', 'NEEDLE', 'eta ', 'É', 'école', 'OLE g', '0%', '😀 😀', 'x x', 'a_', 'nowhere', 'alpha BETA gamma']) }),
+  };
+}
+
+const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
+const lower = (text: string) => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+
+/** Every message in order, with its place. */
+interface Model {
+  readonly message: Message;
+  readonly position: Position;
+}
+
+const modelOf = (message: Message): Model =>
+  ({ message, position: { instant: instantOf(message.ts) ?? message.ts, message_id: message.message_id } });
+const comparePositions = (a: Position, b: Position) => byBytes(a.instant, b.instant) || byBytes(a.message_id, b.message_id);
+
+function look(all: readonly Model[], { limit, offset, after, from, since, q }: MessageQuery) {
+  const matching = all.filter(({ message, position }) =>
+    (from === undefined || message.from === from) && (since === undefined || byBytes(position.instant, since) >= 0) &&
+    (q === undefined || (message.text !== null && lower(message.text).includes(lower(q)))));
+  const behind = matching.filter(({ position }) => after === undefined || comparePositions(position, after) > 0);
+  const page = behind.slice(offset, offset + limit);
+  const next = behind.length > offset + limit ? page.at(-1)?.position ?? null : null;
+  return { items: page.map(({ message }) => message), total: matching.length, next };
+}
+
+function count(all: readonly Model[]): Stats {
+  const senders = Map.groupBy(all, ({ message }) => message.from);
+  const counts = [...senders].map(([from, { length }]) => ({ from, count: length }));
+  const topSenders = counts.toSorted((a, b) => b.count - a.count || byBytes(a.from, b.from)).slice(0, 10);
+  return { total: all.length, senders: senders.size, topSenders, firstTs: all[0]?.message.ts ?? null, lastTs: all.at(-1)?.message.ts ?? null };
+}
+
+const path = join(temporaryFolder({ after }), 'app.db');
+const messages = Array.from({ length: MESSAGES }, (_, index) => randomMessage(index));
+makeReferenceFile();
+let storage = await openTestStorage({ after }, path);
+
+function makeReferenceFile(): void {
+  const database = new DatabaseSync(path);
+  database.exec(`CREATE TABLE messages(id INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT UNIQUE NOT NULL,
+    from_number TEXT NOT NULL, to_number TEXT NOT NULL, ts TEXT NOT NULL, text TEXT NULL); BEGIN`);
+  const insert = database.prepare('INSERT INTO messages(message_id, from_number, to_number, ts, text) VALUES (?, ?, ?, ?, ?)');
+  for (const { message_id, from, to, ts, text } of messages) insert.run(message_id, from, to, ts, text);
+  database.exec('COMMIT');
+  database.close();
+}
+
+async function checkAll(): Promise<void> {
+  const all = messages.map(modelOf).toSorted((a, b) => comparePositions(a.position, b.position));
+  assert.deepEqual(await storage.stats(), count(all));
+  const queries = Array.from({ length: QUERIES }, randomQuery);
+  for (let ms = 0; ms < MESSAGES * 1500; ms += MANY_AT_ONE_INSTANT_MS) {
+    queries.push({ limit: 1, offset: 0, from: randomSender(), since: instantAfter(ms) });
+  }
+  for (const query of queries) {
+    const page = await storage.list(query);
+    assert.deepEqual(page, look(all, query), JSON.stringify(query));
+    if (page.next === null) continue;
+    const following = { ...query, offset: 0, after: page.next };
+    assert.deepEqual(await storage.list(following), look(all, following), JSON.stringify(following));
+  }
+}
+
+async function append(storing: Storage): Promise<void> {
+  const more = Array.from({ length: APPENDED }, (_, index) => {
+    const one = randomMessage(messages.length + index);
+    return index % 50 === 0 ? { ...one, from: `+7${messages.length + index}` } : one;
+  });
+  messages.push(...more);
+  await Promise.all(more.map((message) => storing.append(message)));
+}
+
+describe('reads say the same as a plain look at every message', () => {
+  test('of a file that was indexed as a whole', async () => {
+    const index = new DatabaseSync(`${path}-index`, { readOnly: true });
+    const { partitions, segments } = index.prepare('SELECT (SELECT count(*) FROM partitions) AS partitions, (SELECT count(*) FROM segments) AS segments').get() ?? {};
+    index.close();
+    assert.ok(Number(partitions) >= 2 && Number(segments) >= 2, `${partitions} partitions, ${segments} segments`);
+    await checkAll();
+  });
+
+  test('while some are not in the index yet', async (t) => {
+    const holder = new DatabaseSync(`${path}-index`);
+    t.after(() => holder.close());
+    holder.exec('BEGIN IMMEDIATE');
+    for (let round = 1; round <= 2; round += 1) {
+      await append(storage);
+      await checkAll();
+      assert.equal(storage.indexLag(), round * APPENDED);
+    }
+  });
+
+  test('once they are', async () => {
+    await waitFor('the index', () => storage.indexLag() === 0);
+    await checkAll();
+  });
+
+  test('after a restart', async () => {
+    await append(storage);
+    await storage.close();
+    storage = await openTestStorage({ after }, path);
+    assert.equal(storage.indexLag(), 0);
+    await checkAll();
+  });
+});

@@ -1,0 +1,117 @@
+/** The read index lives beside the messages and can be made from them anew: whatever becomes of its file, reads are right. */
+import assert from 'node:assert/strict';
+import { copyFileSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { describe, test } from 'node:test';
+import { message } from '../../support/messages.ts';
+import { openTestStorage } from '../../support/storage.ts';
+import { temporaryFolder, type Scope } from '../../support/temporary.ts';
+import { waitFor } from '../../support/wait.ts';
+
+const EVERYTHING = { limit: 100, offset: 0 };
+
+/** A closed database of so many messages, and the generation that it had. */
+async function makeInbox(scope: Scope, messages: number) {
+  const path = join(temporaryFolder(scope), 'app.db');
+  const storage = await openTestStorage(scope, path);
+  for (let index = 0; index < messages; index += 1) await storage.append(message({ message_id: `m${index}`, from: `+1${index % 3}` }));
+  await storage.close();
+  return { path, generation: storage.generation };
+}
+
+/** Opens it, reads it in ways that need the index, and returns the generation that it has now. */
+async function requireRight(scope: Scope, path: string, messages: number): Promise<string> {
+  const storage = await openTestStorage(scope, path);
+  assert.equal((await storage.stats()).total, messages);
+  assert.equal((await storage.list({ ...EVERYTHING, from: '+10' })).total, Math.ceil(messages / 3));
+  assert.equal((await storage.list({ ...EVERYTHING, since: '2025-01-15T10:00:00', q: 'hell' })).items.length, messages);
+  await storage.close();
+  return storage.generation;
+}
+
+describe('the read index', () => {
+  test('is kept over a restart, and the generation with it', async (t) => {
+    const { path, generation } = await makeInbox(t, 7);
+    const madeAt = statSync(`${path}-index`).ino;
+    assert.equal(await requireRight(t, path, 7), generation);
+    assert.equal(statSync(`${path}-index`).ino, madeAt);
+  });
+
+  test('is brought up to date with what was stored and not yet in it when the process ended', async (t) => {
+    const { path, generation } = await makeInbox(t, 7);
+    copyFileSync(`${path}-index`, `${path}-early`);
+    const storage = await openTestStorage(t, path);
+    await storage.append(message({ message_id: 'm7', from: '+11' }));
+    await storage.close();
+    copyFileSync(`${path}-early`, `${path}-index`);
+    assert.equal(await requireRight(t, path, 8), generation);
+  });
+
+  const losses: Record<string, (path: string) => void> = {
+    'was removed': (path) => rmSync(`${path}-index`),
+    'is damaged': (path) => writeFileSync(`${path}-index`, 'x'.repeat(9000)),
+    'is empty': (path) => writeFileSync(`${path}-index`, ''),
+    'is a database of something else': (path) => {
+      rmSync(`${path}-index`);
+      new DatabaseSync(`${path}-index`).exec('CREATE TABLE bookmarks(url TEXT)');
+    },
+  };
+  for (const [what, lose] of Object.entries(losses)) {
+    test(`is made anew where it ${what}, and positions of before are no longer valid`, async (t) => {
+      const { path, generation } = await makeInbox(t, 7);
+      lose(path);
+      assert.notEqual(await requireRight(t, path, 7), generation);
+    });
+  }
+
+  test('is made anew where it is of another database, or ahead of an older one that was restored', async (t) => {
+    const { path, generation } = await makeInbox(t, 4);
+    copyFileSync(path, `${path}-backup`);
+    const longer = await openTestStorage(t, path);
+    for (const message_id of ['m4', 'm5']) await longer.append(message({ message_id, from: '+15' }));
+    await waitFor('the index', () => longer.indexLag() === 0);
+    await longer.close();
+    copyFileSync(`${path}-backup`, path);
+    assert.notEqual(await requireRight(t, path, 4), generation);
+
+    const other = await makeInbox(t, 4);
+    copyFileSync(`${other.path}-index`, `${path}-index`);
+    assert.equal([generation, other.generation].includes(await requireRight(t, path, 4)), false);
+  });
+
+  test('is made anew after another version has made it, and positions stay valid', async (t) => {
+    const { path, generation } = await makeInbox(t, 7);
+    const index = new DatabaseSync(`${path}-index`);
+    index.exec('DELETE FROM senders; PRAGMA user_version = 99');
+    index.close();
+    assert.equal(await requireRight(t, path, 7), generation);
+  });
+
+  test('tells how far it is while it is made of a large database', async (t) => {
+    const path = join(temporaryFolder(t), 'app.db');
+    const database = new DatabaseSync(path);
+    database.exec(`CREATE TABLE messages(id INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT UNIQUE NOT NULL,
+        from_number TEXT NOT NULL, to_number TEXT NOT NULL, ts TEXT NOT NULL, text TEXT NULL);
+      WITH RECURSIVE numbers(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers LIMIT 150000)
+      INSERT INTO messages SELECT number, 'm' || number, '+12', '+13', '2025-01-15T10:00:00Z', hex(randomblob(100)) FROM numbers`);
+    database.close();
+    const notices: string[] = [];
+    await openTestStorage(t, path, { notice: (_level, event, fields) => notices.push(`${event} ${JSON.stringify(fields)}`) });
+    assert.ok(notices.some((notice) => /^indexing \{"rows_done":\d+,"rows":150000\}$/.test(notice)), notices.join('\n'));
+  });
+
+  test('that cannot be written is named at the start, with what to do', async (t) => {
+    const { path } = await makeInbox(t, 1);
+    rmSync(`${path}-index`);
+    mkdirSync(`${path}-index`);
+    await assert.rejects(openTestStorage(t, path), /app\.db-index .* remove it/);
+  });
+
+  test('takes in a single message soon, though it waits for more', async (t) => {
+    const storage = await openTestStorage(t, join(temporaryFolder(t), 'app.db'));
+    await storage.append(message());
+    assert.equal(storage.indexLag(), 1);
+    await waitFor('the index', () => storage.indexLag() === 0);
+  });
+});
