@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { partitionOf, PREFIX_LENGTHS } from './index-schema.ts';
-import { indexTrigrams, type Placed, SEGMENT_BITS } from './trigrams.ts';
+import { indexPart, mergePieces, PART_BITS, type PieceOfPart, PIECES, type Placed, SEGMENT_BITS } from './trigrams.ts';
 
 /** Most messages that are taken into the index in one transaction. */
 export const CHUNK_MESSAGES = 8192;
@@ -13,8 +13,8 @@ const TOP_SENDERS = 10;
 export interface IndexWriter {
   /** Takes in the next messages, in one transaction, and returns how many those were; 0 where all are in. Throws SQLite's errors. */
   takeIn(): number;
-  /** Makes the next segment searchable where it is full, in one transaction; false where none is. Throws SQLite's errors. */
-  sealSegment(): boolean;
+  /** Makes the next part searchable where it is full, in one transaction; false where none is. Throws SQLite's errors. */
+  indexNextPart(): boolean;
   /** How many messages are in the index. */
   messages(): number;
 }
@@ -23,7 +23,7 @@ export function createIndexWriter(database: DatabaseSync): IndexWriter {
   const nextChunk = createNextChunk(database);
   const steps = [countSenders, countInstants, orderBySender].map((prepare) => prepare(database));
   const rollPartition = createRollPartition(database);
-  const seal = createSealSegment(database);
+  const indexNextPart = createIndexNextPart(database);
   const progress = database.prepare('SELECT messages FROM progress');
 
   function inTransaction<Result>(work: () => Result): Result {
@@ -44,7 +44,7 @@ export function createIndexWriter(database: DatabaseSync): IndexWriter {
       if (messages > 0) rollPartition();
       return messages;
     }),
-    sealSegment: () => inTransaction(seal),
+    indexNextPart: () => inTransaction(indexNextPart),
     messages: () => Number(progress.get()?.['messages']),
   };
 }
@@ -122,24 +122,50 @@ function createRollPartition(database: DatabaseSync): Step {
   };
 }
 
-function createSealSegment(database: DatabaseSync): () => boolean {
+/** Only once a later message is in the index will no more come into a part. */
+function createIndexNextPart(database: DatabaseSync): () => boolean {
   const next = database.prepare(`
-    SELECT min(id) >> ${SEGMENT_BITS} AS segment, (SELECT indexed_through FROM progress) >> ${SEGMENT_BITS} AS newest
+    SELECT min(id) >> ${PART_BITS} AS part, (SELECT indexed_through FROM progress) >> ${PART_BITS} AS newest
     FROM inbox_file.messages WHERE id >= (SELECT searchable_below FROM progress)`);
   const texts = database.prepare(`
-    SELECT id & ${2 ** SEGMENT_BITS - 1} AS place, text FROM inbox_file.messages
-    WHERE id >= ? << ${SEGMENT_BITS} AND id < (? + 1) << ${SEGMENT_BITS} AND text IS NOT NULL`);
+    SELECT id & ${2 ** PART_BITS - 1} AS place, text FROM inbox_file.messages
+    WHERE id >= ? << ${PART_BITS} AND id < (? + 1) << ${PART_BITS} AND text IS NOT NULL`);
+  const add = database.prepare('INSERT INTO pieces VALUES (?, ?, ?)');
+  const note = database.prepare('INSERT INTO parts VALUES (?)');
+  const advance = database.prepare(`UPDATE progress SET searchable_below = (? + 1) << ${PART_BITS}`);
+  const mergeSegment = createMergeSegment(database);
+  return () => {
+    const { part, newest } = next.get() ?? {};
+    if (typeof part !== 'number' || part >= Number(newest)) return false;
+    const rows = texts.all(part, part).map((row): Placed => ({ place: Number(row['place']), text: String(row['text']) }));
+    indexPart(rows).forEach((piece, number) => add.run(part, number, piece));
+    note.run(part);
+    advance.run(part);
+    mergeSegment();
+    return true;
+  };
+}
+
+/** Makes a segment of its parts, where no more will come into it. */
+function createMergeSegment(database: DatabaseSync): Step {
+  const bits = SEGMENT_BITS - PART_BITS;
+  const next = database.prepare(`
+    SELECT min(part) >> ${bits} AS segment, (SELECT searchable_below FROM progress) >> ${SEGMENT_BITS} AS newest FROM parts`);
+  const pieces = database.prepare(`
+    SELECT part & ${2 ** bits - 1} AS part, places FROM parts CROSS JOIN pieces USING (part)
+    WHERE part >> ${bits} = ? AND piece = ? ORDER BY part`);
   const add = database.prepare('INSERT INTO trigrams VALUES (?, ?, ?)');
   const note = database.prepare('INSERT INTO segments VALUES (?)');
-  const advance = database.prepare(`UPDATE progress SET searchable_below = (? + 1) << ${SEGMENT_BITS}`);
+  const removals = ['pieces', 'parts'].map((table) => database.prepare(`DELETE FROM ${table} WHERE part >> ${bits} = ?`));
   return () => {
     const { segment, newest } = next.get() ?? {};
-    // Only once a later message is in the index will no more come into a segment.
-    if (typeof segment !== 'number' || segment >= Number(newest)) return false;
-    const rows = texts.all(segment, segment).map((row): Placed => ({ place: Number(row['place']), text: String(row['text']) }));
-    for (const { trigram, places } of indexTrigrams(rows)) add.run(segment, trigram, places);
+    if (typeof segment !== 'number' || segment >= Number(newest)) return;
+    for (let number = 0; number < PIECES; number += 1) {
+      const found = pieces.all(segment, number).flatMap(({ part, places }): PieceOfPart[] =>
+        (places instanceof Uint8Array ? [{ part: Number(part), piece: places }] : []));
+      for (const { trigram, places } of mergePieces(number, found)) add.run(segment, trigram, places);
+    }
     note.run(segment);
-    advance.run(segment);
-    return true;
+    for (const remove of removals) remove.run(segment);
   };
 }

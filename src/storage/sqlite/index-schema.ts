@@ -21,13 +21,14 @@ export const readOnlyUri = (path: string) => `${pathToFileURL(path).href}?mode=r
 
 /**
  * - `progress`, one row: whose index this is (`inbox.generation`), the last message that is in it, and how many messages and
- *   senders that makes. Messages below the id `searchable_below` are in `trigrams` too.
+ *   senders that makes. Messages below the id `searchable_below` are in `pieces` or `trigrams` too.
  * - `senders`, `top_senders`: messages of each sender, and of the ten with the most. Counts never shrink, so only a sender
  *   with a new message can enter the ten.
  * - `instant_counts`: messages by day, hour and minute, which are the first 10, 13 and 16 characters of an instant.
  * - `by_sender`: the order of messages within a sender, in partitions of time, each from its first instant to before the
  *   next one's: new messages change a few hundred pages of the newest partition, not any of hundreds of thousands.
- * - `trigrams`: which messages of a segment, by id, hold three characters in a row (`trigrams.ts`).
+ * - `pieces`, `trigrams`: which messages hold three characters in a row (`trigrams.ts`): the newest in `parts` of some thousand, in
+ *   pieces of many trigrams, which are quickly written; those of each whole segment by trigram, which are quickly read.
  */
 const SCHEMA = `
   CREATE TABLE progress(
@@ -43,6 +44,8 @@ const SCHEMA = `
     partition INTEGER, from_number TEXT, instant TEXT, message_id TEXT, id INTEGER NOT NULL,
     PRIMARY KEY (partition, from_number, instant, message_id)
   ) WITHOUT ROWID;
+  CREATE TABLE parts(part INTEGER PRIMARY KEY);
+  CREATE TABLE pieces(part INTEGER, piece INTEGER, places BLOB NOT NULL, PRIMARY KEY (part, piece)) WITHOUT ROWID;
   CREATE TABLE segments(segment INTEGER PRIMARY KEY);
   CREATE TABLE trigrams(segment INTEGER, trigram INTEGER, places BLOB NOT NULL, PRIMARY KEY (segment, trigram)) WITHOUT ROWID;
   PRAGMA user_version = ${INDEX_VERSION};`;

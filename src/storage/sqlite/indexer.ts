@@ -5,12 +5,12 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { checkpoint } from './checkpoint.ts';
 import { reasonOf } from './failures.ts';
-import { createIndexWriter } from './index-messages.ts';
+import { CHUNK_MESSAGES, createIndexWriter } from './index-messages.ts';
 import { indexPathOf, openIndexForWriting } from './index-schema.ts';
 import type { IndexerMessage, IndexerRequest, ThreadData } from './protocol.ts';
 
-/** Messages after which the log of the index is copied into its file. */
-const CHECKPOINT_EVERY_MESSAGES = 16_384;
+/** Pages in the log of the index after which it is copied into its file: many, as each time the disk is busy with both files for long. */
+const CHECKPOINT_EVERY_PAGES = 16_384;
 /** How often progress is told of while a whole database is indexed, in milliseconds. */
 const TELL_EVERY_MS = 1000;
 
@@ -19,14 +19,15 @@ const indexPath = indexPathOf(path);
 const tell = (message: IndexerMessage) => parentPort?.postMessage(message);
 const database = openIndexForWriting(path);
 const index = createIndexWriter(database);
-let sinceCheckpoint = 0;
+const measureLog = database.prepare('PRAGMA main.wal_checkpoint(NOOP)');
 
 /** Takes in, chunk by chunk, what has come since, and tells how many messages are in the index then. */
 function catchUp(kind: 'opened' | 'indexed', onProgress: () => void = () => {}): void {
   try {
-    for (let taken = index.takeIn(); taken > 0; taken = index.takeIn()) {
-      while (index.sealSegment());
-      checkpointIfDue(taken);
+    for (let taken = CHUNK_MESSAGES; taken === CHUNK_MESSAGES;) {
+      taken = index.takeIn();
+      while (index.indexNextPart());
+      checkpointIfDue();
       onProgress();
     }
     tell({ kind, messages: index.messages() });
@@ -35,11 +36,9 @@ function catchUp(kind: 'opened' | 'indexed', onProgress: () => void = () => {}):
   }
 }
 
-function checkpointIfDue(taken: number): void {
-  sinceCheckpoint += taken;
-  if (sinceCheckpoint < CHECKPOINT_EVERY_MESSAGES) return;
-  sinceCheckpoint = 0;
-  checkpoint(database, indexPath);
+function checkpointIfDue(): void {
+  const { log, checkpointed } = measureLog.get() ?? {};
+  if (Number(log) - Number(checkpointed) >= CHECKPOINT_EVERY_PAGES) checkpoint(database, indexPath);
 }
 
 function createTellProgress(): () => void {

@@ -8,7 +8,7 @@ import type { ReaderMessage, ReaderReply, ReaderRequest, ThreadData } from './pr
 import { createReads } from './queries.ts';
 
 /** Pages in memory, of the messages and of their index each. */
-const CACHE_KIB = 8 * 1024;
+const CACHE_KIB = 4 * 1024;
 
 const { path }: ThreadData = workerData;
 const database = new DatabaseSync(path, { readOnly: true, timeout: BUSY_TIMEOUT_MS });

@@ -3,7 +3,7 @@ import type { MessageQuery, Position } from '../storage.ts';
 import { compare, createOrderedRange, firstOfPage, startOf } from './ordered-range.ts';
 import { type PlacedMessage, readMessages, type Row, type Selection, type Snapshot } from './snapshot.ts';
 import { countOfSender } from './totals.ts';
-import { intersect, LEAST_SEARCHABLE_UNITS, PLACES, SEGMENT_BITS, trigramsOf } from './trigrams.ts';
+import { intersect, LEAST_SEARCHABLE_UNITS, PART_BITS, pieceOf, placesInPiece, SEGMENT_BITS, trigramsOf } from './trigrams.ts';
 
 export interface Found {
   readonly total: number;
@@ -73,7 +73,7 @@ interface Match {
   readonly position: Position;
 }
 
-/** Looks at the candidates of each segment, then at all messages that are in none yet, and keeps the first matches in order. */
+/** Looks at the candidates of the index, then at all messages that it does not have texts of yet, and keeps the first matches in order. */
 function searchByTrigrams(snapshot: Snapshot, query: MessageQuery, q: string): Found {
   const wanted = query.offset + query.limit + 1;
   let total = 0;
@@ -90,7 +90,7 @@ function searchByTrigrams(snapshot: Snapshot, query: MessageQuery, q: string): F
     }));
     if (found.length > 0) matches = [...matches, ...found].sort((a, b) => compare(a.position, b.position)).slice(0, wanted);
   };
-  for (const candidates of candidatesBySegment(snapshot, trigramsOf(q))) look(candidates);
+  for (const candidates of candidatesOf(snapshot, trigramsOf(q))) look(candidates);
   look({ sql: 'id >= (SELECT searchable_below FROM read_index.progress)', parameters: [] });
 
   const ids = matches.slice(query.offset).map(({ id }) => id);
@@ -98,20 +98,35 @@ function searchByTrigrams(snapshot: Snapshot, query: MessageQuery, q: string): F
   return { total, messages: readMessages(snapshot, selection) };
 }
 
-/** For each segment in which messages can match, a condition on `id` that is true of all of those. */
-function* candidatesBySegment({ all }: Snapshot, trigrams: readonly number[]): Iterable<Selection> {
+/** For each segment and part in which messages can match, a condition on `id` that is true of all of those. */
+function* candidatesOf({ all }: Snapshot, trigrams: readonly number[]): Iterable<Selection> {
   const postings = all(`
     SELECT segment, places FROM read_index.segments CROSS JOIN read_index.trigrams USING (segment)
     WHERE trigram IN (SELECT value FROM json_each(?))`, [JSON.stringify(trigrams)]);
   for (const [segment, found] of Map.groupBy(postings, (row) => Number(row['segment']))) {
     const places = found.map((row) => row['places']).filter((blob) => blob instanceof Uint8Array);
-    const common = places.length < trigrams.length ? [] : intersect(places);
-    if (common.length > PLACES / 4) {
-      // Where a good part can match, reading them in a row is faster than one by one.
-      yield { sql: `id >= ? << ${SEGMENT_BITS} AND id < (? + 1) << ${SEGMENT_BITS}`, parameters: [segment, segment] };
-    } else if (common.length > 0) {
-      yield { sql: `id IN (SELECT (? << ${SEGMENT_BITS}) | value FROM json_each(?))`, parameters: [segment, JSON.stringify(common)] };
-    }
+    if (places.length === trigrams.length) yield* candidatesAt(segment, SEGMENT_BITS, intersect(places));
+  }
+  const pieces = all(`
+    SELECT part, piece, places FROM read_index.parts CROSS JOIN read_index.pieces USING (part)
+    WHERE piece IN (SELECT value FROM json_each(?))`, [JSON.stringify(trigrams.map(pieceOf))]);
+  for (const [part, found] of Map.groupBy(pieces, (row) => Number(row['part']))) {
+    const piecesOfPart = new Map(found.map((row) => [row['piece'], row['places']]));
+    const places = trigrams.map((trigram) => {
+      const piece = piecesOfPart.get(pieceOf(trigram));
+      return piece instanceof Uint8Array ? placesInPiece(piece, trigram) : new Uint8Array();
+    });
+    yield* candidatesAt(part, PART_BITS, intersect(places));
+  }
+}
+
+/** Messages at these places of the segment or part of this number, where there are any. */
+function* candidatesAt(number: number, bits: number, places: readonly number[]): Iterable<Selection> {
+  if (places.length > 2 ** bits / 4) {
+    // Where a good part can match, reading them in a row is faster than one by one.
+    yield { sql: `id >= ? << ${bits} AND id < (? + 1) << ${bits}`, parameters: [number, number] };
+  } else if (places.length > 0) {
+    yield { sql: `id IN (SELECT (? << ${bits}) | value FROM json_each(?))`, parameters: [number, JSON.stringify(places)] };
   }
 }
 

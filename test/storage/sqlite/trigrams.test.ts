@@ -1,14 +1,45 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { indexTrigrams, intersect, LEAST_SEARCHABLE_UNITS, type Placed, PLACES, trigramsOf } from '../../../src/storage/sqlite/trigrams.ts';
+import {
+  indexPart, intersect, LEAST_SEARCHABLE_UNITS, mergePieces, PART_BITS, pieceOf, PIECES, PLACES, placesInPiece, type Posting, trigramsOf,
+} from '../../../src/storage/sqlite/trigrams.ts';
 import { fuzz } from '../../support/random.ts';
 
-/** The places where a search can match, by the postings of these texts. */
-function candidates(rows: readonly Placed[], search: string): number[] {
-  const postings = new Map(indexTrigrams(rows).map(({ trigram, places }) => [trigram, places]));
-  const wanted = trigramsOf(search).map((trigram) => postings.get(trigram));
-  const found = wanted.filter((places) => places !== undefined);
-  return found.length < wanted.length ? [] : intersect(found);
+const PART_PLACES = 2 ** PART_BITS;
+
+interface Row {
+  /** Within the segment. */
+  readonly place: number;
+  readonly text: string;
+}
+
+/** The places where a search can match, by the parts of a segment that these texts make. */
+function candidatesInParts(rows: readonly Row[], search: string): number[] {
+  return partsOf(rows).flatMap(({ part, pieces }) => {
+    const places = trigramsOf(search).map((trigram) => placesInPiece(pieces[pieceOf(trigram)] ?? new Uint8Array(), trigram));
+    return intersect(places).map((place) => part * PART_PLACES + place);
+  });
+}
+
+/** The same, by the merged segment. */
+function candidates(rows: readonly Row[], search: string): number[] {
+  const postings = new Map(mergeAll(rows).map(({ trigram, places }) => [trigram, places]));
+  const wanted = trigramsOf(search).map((trigram) => postings.get(trigram) ?? new Uint8Array());
+  const found = intersect(wanted);
+  assert.deepEqual(candidatesInParts(rows, search), found);
+  return found;
+}
+
+function partsOf(rows: readonly Row[]) {
+  const byPart = Map.groupBy(rows, ({ place }) => Math.floor(place / PART_PLACES));
+  return [...byPart].map(([number, found]) =>
+    ({ part: number, pieces: indexPart(found.map(({ place, text }) => ({ place: place % PART_PLACES, text }))) }));
+}
+
+function mergeAll(rows: readonly Row[]): Posting[] {
+  const parts = partsOf(rows);
+  return Array.from({ length: PIECES }, (_, number) =>
+    mergePieces(number, parts.map(({ part, pieces }) => ({ part, piece: pieces[number] ?? new Uint8Array() })))).flat();
 }
 
 describe('trigrams', () => {
@@ -21,8 +52,8 @@ describe('trigrams', () => {
   });
 
   test('of no text, and of texts too short to have one, are none', () => {
-    assert.deepEqual(indexTrigrams([]), []);
-    assert.deepEqual(indexTrigrams([{ place: 0, text: '' }, { place: 1, text: 'ab' }]), []);
+    assert.deepEqual(mergeAll([]), []);
+    assert.deepEqual(mergeAll([{ place: 0, text: '' }, { place: 1, text: 'ab' }]), []);
     assert.deepEqual(trigramsOf('ab'), []);
     assert.equal(trigramsOf('x'.repeat(LEAST_SEARCHABLE_UNITS)).length, 1);
   });
