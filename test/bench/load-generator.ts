@@ -3,9 +3,10 @@
  * JSON, and its results are lines of JSON on stdout. It speaks HTTP by hand, because the fewer cycles it takes the less it
  * takes from the server beside it.
  *
- * Open loop: requests are due at random times whatever the answers (a Poisson process), and a latency counts from when its
- * request was due, so that a server that stalls cannot hide it (coordinated omission). Closed loop: each connection sends
- * its next request when the last was answered.
+ * Open loop: requests are due at random times whatever the answers (a Poisson process), and a latency counts from then, also where
+ * every connection waits for an answer, so that a server that stalls cannot hide it (coordinated omission). But where this process
+ * itself wakes up late, it counts from then: that lateness, which a sender on another machine would not have, is told apart. Closed
+ * loop: each connection sends its next request when the last was answered.
  */
 import { connect, type Socket } from 'node:net';
 import { getRequest, random, randomMessage, webhookRequest } from './traffic.ts';
@@ -35,6 +36,8 @@ export interface Result {
   readonly offered: number;
   /** From the first request to the last answer, or longer: to the end of the job. */
   readonly seconds: number;
+  /** Of an open loop: by how much this process found requests due too late, in milliseconds; 99 of 100 by less. */
+  readonly lateP99: number;
   /** How many answers had each status. */
   readonly statuses: Readonly<Record<string, number>>;
   /** Of the answers with status 200, in milliseconds, ascending: all of them, or a sample evenly spaced from the least to the most. */
@@ -112,6 +115,7 @@ function sendNext(connection: Connection, dueAt: number): void {
 interface Run {
   readonly offered: number;
   readonly seconds: number;
+  readonly lateP99: number;
 }
 
 async function closedLoop(): Promise<Run> {
@@ -127,11 +131,12 @@ async function closedLoop(): Promise<Run> {
   for (const connection of connections) sendNext(connection, performance.now());
   const finished = await promise;
   for (const { socket } of connections) socket.destroy();
-  return { offered: sent, seconds: (finished - begin) / 1000 };
+  return { offered: sent, seconds: (finished - begin) / 1000, lateP99: 0 };
 }
 
 async function openLoop(perSecond: number): Promise<Run> {
   const due: number[] = [];
+  const late: number[] = [];
   const idle: Connection[] = [];
   const next = (connection: Connection) => {
     const dueAt = due.shift();
@@ -145,16 +150,18 @@ async function openLoop(perSecond: number): Promise<Run> {
   let dueAt = begin;
   while (dueAt < end) {
     for (const now = performance.now(); dueAt <= now && dueAt < end; dueAt += (-Math.log(1 - random()) / perSecond) * 1000) {
+      late.push(now - dueAt);
       const connection = idle.pop();
-      if (connection === undefined) due.push(dueAt);
-      else sendNext(connection, dueAt);
+      if (connection === undefined) due.push(now);
+      else sendNext(connection, now);
     }
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, Math.min(dueAt, end) - performance.now())));
   }
   while ((answered < sent || due.length > 0) && performance.now() < end + DRAIN_MS) await new Promise((resolve) => setTimeout(resolve, 1));
   const finished = performance.now();
   for (const { socket } of connections) socket.destroy();
-  return { offered: sent + due.length, seconds: (finished - begin) / 1000 };
+  const lateP99 = late.sort((a, b) => a - b)[Math.floor(late.length * 0.99)] ?? 0;
+  return { offered: sent + due.length, seconds: (finished - begin) / 1000, lateP99 };
 }
 
 function start(): number {
@@ -162,10 +169,10 @@ function start(): number {
   return performance.now();
 }
 
-const { offered, seconds } = await (job.perSecond === undefined ? closedLoop() : openLoop(job.perSecond));
+const { offered, seconds, lateP99 } = await (job.perSecond === undefined ? closedLoop() : openLoop(job.perSecond));
 const sorted = latencies.subarray(0, accepted).sort();
 const handedOn = Math.min(sorted.length, HANDED_ON_LATENCIES);
 const step = (sorted.length - 1) / Math.max(1, handedOn - 1);
 const sample = Array.from({ length: handedOn }, (_, index) => sorted[Math.round(index * step)] ?? NaN);
-const result: Result = { event: 'result', offered, seconds, statuses, latencies: sample };
+const result: Result = { event: 'result', offered, seconds, lateP99, statuses, latencies: sample };
 console.log(JSON.stringify(result));

@@ -60,14 +60,14 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     append: groupCommit.add,
     hasRoom: groupCommit.hasRoom,
     async list(query) {
-      indexer.read();
       const reply = await readers.ask({ kind: 'list', query, timeoutMs: queryTimeoutMs });
+      indexer.read();
       if (reply.kind !== 'page') throw new StorageUnavailable('a reader failed');
       return reply.page;
     },
     async stats() {
-      indexer.read();
       const reply = await readers.ask({ kind: 'stats', timeoutMs: queryTimeoutMs });
+      indexer.read();
       if (reply.kind !== 'stats') throw new StorageUnavailable('a reader failed');
       return reply.stats;
     },
