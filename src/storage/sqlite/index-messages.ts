@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { acceptAnyRowId } from './append.ts';
 import { partitionOf, PREFIX_LENGTHS } from './index-schema.ts';
 import { indexPart, mergePieces, PART_BITS, type PieceOfPart, PIECES, type Placed, SEGMENT_BITS } from './trigrams.ts';
 
@@ -62,7 +63,7 @@ function createNextChunk(database: DatabaseSync): () => number {
     WHERE id > (SELECT indexed_through FROM progress) ORDER BY id LIMIT ${CHUNK_MESSAGES}`);
   const advance = database.prepare(`
     UPDATE progress SET indexed_through = (SELECT max(id) FROM chunk), messages = messages + (SELECT count(*) FROM chunk)`);
-  for (const statement of [select, advance]) statement.setReadBigInts(true);
+  for (const statement of [select, advance]) acceptAnyRowId(statement);
   return () => {
     database.exec('DELETE FROM chunk');
     const messages = Number(select.run().changes);
@@ -112,6 +113,7 @@ function createRollPartition(database: DatabaseSync): Step {
     SELECT instant FROM by_sender WHERE partition = ? AND instant > ? ORDER BY instant DESC LIMIT 1 OFFSET ${MOVED_MESSAGES}`);
   const move = database.prepare('UPDATE by_sender SET partition = partition + 1 WHERE partition = ? AND instant >= ?');
   const begin = database.prepare('INSERT INTO partitions VALUES (?, ?, ?)');
+  for (const statement of [move, begin]) acceptAnyRowId(statement);
   return () => {
     const { partition, first_instant, messages } = newest.get() ?? {};
     if (typeof partition !== 'number' || typeof first_instant !== 'string' || Number(messages) < PARTITION_MESSAGES) return;
@@ -133,6 +135,7 @@ function createIndexNextPart(database: DatabaseSync): () => boolean {
   const add = database.prepare('INSERT INTO pieces VALUES (?, ?, ?)');
   const note = database.prepare('INSERT INTO parts VALUES (?)');
   const advance = database.prepare(`UPDATE progress SET searchable_below = (? + 1) << ${PART_BITS}`);
+  for (const statement of [add, note, advance]) acceptAnyRowId(statement);
   const mergeSegment = createMergeSegment(database);
   return () => {
     const { part, newest } = next.get() ?? {};
@@ -157,6 +160,7 @@ function createMergeSegment(database: DatabaseSync): Step {
   const add = database.prepare('INSERT INTO trigrams VALUES (?, ?, ?)');
   const note = database.prepare('INSERT INTO segments VALUES (?)');
   const removals = ['pieces', 'parts'].map((table) => database.prepare(`DELETE FROM ${table} WHERE part >> ${bits} = ?`));
+  for (const statement of [add, note, ...removals]) acceptAnyRowId(statement);
   return () => {
     const { segment, newest } = next.get() ?? {};
     if (typeof segment !== 'number' || segment >= Number(newest)) return;

@@ -45,7 +45,7 @@ export async function startIndexer(path: string, observer: StorageObserver): Pro
     schedule.retry();
   };
   const thread = keepThread<IndexerMessage>({
-    script: 'indexer', path, observer,
+    script: 'indexer', workerData: { path }, observer,
     onMessage(message) {
       if (message.kind === 'notice') return observer.notice('INFO', message.event, message.fields);
       if (message.kind === 'failed') return fail(message.reason);

@@ -10,6 +10,11 @@ export interface ThreadData {
   readonly path: string;
 }
 
+export interface ReaderData extends ThreadData {
+  /** To the other threads, where there is too little processor time for all. */
+  readonly givesWay: boolean;
+}
+
 /** Messages that came together: all that decides what their rows hold. */
 export interface Batch {
   /** The server's time, in milliseconds since 1970. */

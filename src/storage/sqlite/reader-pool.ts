@@ -1,6 +1,6 @@
 import { StorageUnavailable } from '../../errors.ts';
 import type { StorageObserver } from '../storage.ts';
-import type { ReaderMessage, ReaderReply, ReaderRequest } from './protocol.ts';
+import type { ReaderData, ReaderMessage, ReaderReply, ReaderRequest } from './protocol.ts';
 import { keepThread } from './thread.ts';
 
 /** Reads run on threads of their own, so that no query can delay an acknowledgement. */
@@ -14,9 +14,10 @@ export interface ReaderPool {
   close(): Promise<void>;
 }
 
-const READER_THREADS = 2;
 /** Reads that may wait for a thread; one more is answered 503. */
 const MAX_WAITING_READS = 256;
+/** An offset that is passed over in a few milliseconds. */
+const SMALL_OFFSET = 10_000;
 
 interface Job {
   readonly request: ReaderRequest;
@@ -24,19 +25,22 @@ interface Job {
 }
 
 /**
- * Starts the reader threads; resolves when each has the database open or has ended without. `timeoutMs` is from a question
- * to its answer, waiting included.
+ * Starts two threads, one for quick reads and one for those that may take long, so that neither those nor senders wait for a
+ * search; resolves when each has the database open or has ended without. `timeoutMs` is from a question to its answer, waiting included.
  */
 export async function startReaders(path: string, timeoutMs: number, observer: StorageObserver): Promise<ReaderPool> {
-  const jobs: Job[] = [];
+  const quick = createQueue((nextJob) => startReader({ path, givesWay: false }, nextJob, observer));
+  const long = createQueue((nextJob) => startReader({ path, givesWay: true }, nextJob, observer));
+  const queues = [quick, long];
+  const waiting = () => quick.jobs.length + long.jobs.length;
   let closed = false;
-  const readers = Array.from({ length: READER_THREADS }, () => startReader(path, () => jobs.shift(), observer));
-  await Promise.all(readers.map((reader) => reader.firstOpened));
+  await Promise.all(queues.map(({ reader }) => reader.firstOpened));
 
   return {
     ask(request) {
       if (closed) return Promise.reject(new StorageUnavailable('the storage is closed'));
-      if (jobs.length >= MAX_WAITING_READS) return Promise.reject(new StorageUnavailable('too many reads are waiting'));
+      if (waiting() >= MAX_WAITING_READS) return Promise.reject(new StorageUnavailable('too many reads are waiting'));
+      const { jobs, reader } = mayTakeLong(request) ? long : quick;
       return new Promise((resolve, reject) => {
         const job: Job = {
           request,
@@ -52,17 +56,28 @@ export async function startReaders(path: string, timeoutMs: number, observer: St
           job.settle({ kind: 'failed', reason: 'a read took too long' });
         }, timeoutMs);
         jobs.push(job);
-        readers.find((reader) => reader.isIdle())?.takeNext();
+        if (reader.isIdle()) reader.takeNext();
       });
     },
-    waiting: () => jobs.length,
-    anyOpen: () => readers.some((reader) => reader.isOpen()),
+    waiting,
+    anyOpen: () => queues.some(({ reader }) => reader.isOpen()),
     async close() {
       closed = true;
-      for (const job of jobs.splice(0)) job.settle({ kind: 'failed', reason: 'the storage is closed' });
-      await Promise.all(readers.map((reader) => reader.close()));
+      for (const { jobs } of queues) for (const job of jobs.splice(0)) job.settle({ kind: 'failed', reason: 'the storage is closed' });
+      await Promise.all(queues.map(({ reader }) => reader.close()));
     },
   };
+}
+
+function mayTakeLong(request: ReaderRequest): boolean {
+  if (request.kind !== 'list') return false;
+  const { q, from, since, offset } = request.query;
+  return q !== undefined || offset > SMALL_OFFSET || (from !== undefined && since !== undefined);
+}
+
+function createQueue(start: (nextJob: () => Job | undefined) => Reader) {
+  const jobs: Job[] = [];
+  return { jobs, reader: start(() => jobs.shift()) };
 }
 
 interface Reader {
@@ -74,12 +89,12 @@ interface Reader {
   close(): Promise<void>;
 }
 
-function startReader(path: string, nextJob: () => Job | undefined, observer: StorageObserver): Reader {
+function startReader(workerData: ReaderData, nextJob: () => Job | undefined, observer: StorageObserver): Reader {
   let current: Job | undefined;
   let isOpen = false;
   const firstOpened = Promise.withResolvers<void>();
   const thread = keepThread<ReaderMessage>({
-    script: 'reader', path, observer,
+    script: 'reader', workerData, observer,
     onMessage(message) {
       if (message.kind === 'opened') {
         isOpen = true;

@@ -31,7 +31,7 @@ export interface KeptThread {
 
 export interface KeptThreadOptions<Message> {
   readonly script: Script;
-  readonly path: string;
+  readonly workerData: ThreadData;
   readonly observer: StorageObserver;
   /** Messages other than `opened` show that the thread works. */
   readonly onMessage: (message: Message) => void;
@@ -40,14 +40,14 @@ export interface KeptThreadOptions<Message> {
 
 /** Starts a thread and keeps one running: a dead one is replaced, later each time it dies again without an answer between. */
 export function keepThread<Message extends { readonly kind: string }>(options: KeptThreadOptions<Message>): KeptThread {
-  const { script, path, observer, onMessage, onEnded } = options;
+  const { script, workerData, observer, onMessage, onEnded } = options;
   let restartMs = FIRST_RESTART_MS;
   let restartTimer: NodeJS.Timeout | undefined;
   let closed = false;
   let thread = start();
 
   function start(): Worker {
-    const started = startThread(script, { path });
+    const started = startThread(script, workerData);
     started.on('message', (message: Message) => {
       if (message.kind !== 'opened') restartMs = FIRST_RESTART_MS;
       onMessage(message);

@@ -7,7 +7,6 @@
 
 /** Messages with the same id but for so many of the lowest bits are a segment; those bits are a message's place in it. */
 export const SEGMENT_BITS = 15;
-export const PLACES = 2 ** SEGMENT_BITS;
 /** A part of a segment, until all of that is there: messages with the same id but for so many bits. */
 export const PART_BITS = 12;
 const PART_PLACES = 2 ** PART_BITS;
@@ -16,8 +15,8 @@ const TRIGRAM_NUMBERS = 2 ** TRIGRAM_BITS;
 /** Trigrams whose places in a part are kept in one piece: to read some thousand bytes costs no more than to read a few. */
 const PIECE_TRIGRAMS = 256;
 export const PIECES = TRIGRAM_NUMBERS / PIECE_TRIGRAMS;
-/** Most trigrams of a search that are looked up; more would hardly rule out more. */
-const MAX_LOOKED_UP = 12;
+/** Most trigrams of a search that are looked up: to look at a few more texts costs less than to look up a few more trigrams. */
+const MAX_LOOKED_UP = 4;
 
 /** Searches of fewer UTF-16 units have no trigram. */
 export const LEAST_SEARCHABLE_UNITS = 3;
@@ -173,11 +172,18 @@ function decode(places: Places, found: (place: number) => void): void {
 
 /** What all have in common, ascending. */
 export function intersect(all: readonly Places[]): number[] {
-  const seen = new Uint8Array(PLACES);
-  all.forEach((places, index) => decode(places, (place) => {
-    if (seen[place] === index) seen[place] = index + 1;
-  }));
-  const common: number[] = [];
-  for (let place = seen.indexOf(all.length); place !== -1; place = seen.indexOf(all.length, place + 1)) common.push(place);
+  const [shortest, ...others] = all.toSorted((a, b) => a.length - b.length);
+  let common: number[] = [];
+  if (shortest !== undefined) decode(shortest, (place) => void common.push(place));
+  for (const places of others) {
+    if (common.length === 0) break;
+    const kept: number[] = [];
+    let at = 0;
+    decode(places, (place) => {
+      while ((common[at] ?? Infinity) < place) at += 1;
+      if (common[at] === place) kept.push(place);
+    });
+    common = kept;
+  }
   return common;
 }
