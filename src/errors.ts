@@ -15,6 +15,7 @@ export type UnavailableReason =
   | 'the database is read-only'
   | 'the database is locked by another process'
   | 'the database is damaged'
+  | 'the database or its read index is damaged'
   | 'the database file was removed or replaced'
   | 'the database failed'
   | 'a sync to disk failed'

@@ -104,7 +104,7 @@ export function exposeState(registry: Registry, sources: StateSources): void {
   });
   registry.gauge('database_size_bytes', 'Size of the database file.', sources.databaseBytes);
   registry.gauge('database_wal_size_bytes', 'Size of the write-ahead log.', sources.walBytes);
-  registry.gauge('database_index_size_bytes', 'Size of the read index.', sources.indexBytes);
+  registry.gauge('database_index_size_bytes', 'Size of the read index, with its log.', sources.indexBytes);
   registry.gauge('database_disk_free_bytes', 'Free space on the disk that holds the database.', sources.freeDiskBytes);
   registry.counterOf('log_lines_dropped_total', 'Log lines lost because stdout was closed or too slow.', sources.droppedLogLines);
 }

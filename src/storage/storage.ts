@@ -49,7 +49,7 @@ export interface Stats {
 export interface StorageSizes {
   readonly databaseBytes: number | undefined;
   readonly walBytes: number | undefined;
-  /** What reads are served from beside the messages. */
+  /** What is kept beside the messages for reading. */
   readonly indexBytes: number | undefined;
   readonly freeDiskBytes: number | undefined;
 }

@@ -50,7 +50,12 @@ export const openLoopAtAFifth: Stage = {
     const rounds = await repeat(bench, () => measureOpenLoop(bench, rate), ({ result }) => `p99 ${show(latencyAt(result, 0.99))} ms`);
     bench.runs.push(...rounds.map(({ result }) => ({ name: INGEST_RUNS.fifth, rows: 0, result })));
     const name = `at a fifth of that, ${show(rate)}/s`;
-    return [latency(name, rounds, 0.5, 2), latency(name, rounds, 0.99, 10), ...soundness(name, rounds)];
+    return [
+      latency(name, rounds, 0.5, 2),
+      latency(name, rounds, 0.99, 10),
+      figure(`${name}: the load generator itself late, p99`, rounds.map(({ result }) => result.lateP99), ' ms'),
+      ...soundness(name, rounds),
+    ];
   },
 };
 
@@ -84,6 +89,7 @@ function soundness(name: string, rounds: readonly Round[]): Figure[] {
   const sum = (count: (round: Round) => number) => rounds.reduce((total, round) => total + count(round), 0);
   return [
     memoryFigure(name, rounds.map(({ peakMegabytes }) => peakMegabytes)),
+    figure(`${name}: messages not in the read index at the end`, rounds.map(({ indexLag }) => indexLag), ''),
     exactly(`${name}: answers other than 200, or none`, sum(({ result }) => notAccepted(result)), 0),
     exactly(`${name}: acknowledged and not in GET /stats`, sum(({ miscounted }) => Math.abs(miscounted)), 0),
     exactly(`${name}: log lines dropped`, sum(({ droppedLogLines }) => droppedLogLines), 0),

@@ -17,6 +17,8 @@ export interface Round {
   /** Messages acknowledged and not counted by GET /stats, or the other way round. */
   readonly miscounted: number;
   readonly droppedLogLines: number;
+  /** Messages that the read index did not have at the end. */
+  readonly indexLag: number;
 }
 
 export const closedLoop = (port: number, ids: Messages['ids'], seconds: number): Job =>
@@ -31,11 +33,12 @@ async function measureService(bench: Bench, rows: number, ids: Messages['ids'], 
     const service = await startService(scope, await provideDatabase(scope, bench, rows));
     const warm = await runLoad(scope, closedLoop(service.port, ids, WARM_UP_SECONDS));
     const result = await runLoad(scope, jobFor(service.port));
-    const stats: { total_messages: number } = JSON.parse((await get(`${service.url}/stats`)).body);
     const metrics = (await get(`${service.url}/metrics`)).body;
+    const metric = (name: string) => Number(new RegExp(`^${name} (\\d+)`, 'm').exec(metrics)?.[1]);
+    const stats: { total_messages: number } = JSON.parse((await get(`${service.url}/stats`)).body);
     const round = {
       result, peakMegabytes: service.peakMegabytes(), miscounted: stats.total_messages - rows - acceptedIn(warm) - acceptedIn(result),
-      droppedLogLines: Number(/^log_lines_dropped_total (\d+)/m.exec(metrics)?.[1]),
+      droppedLogLines: metric('log_lines_dropped_total'), indexLag: metric('storage_index_lag_messages'),
     };
     await service.end('SIGTERM');
     return round;

@@ -40,34 +40,32 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
   const writer = await startWriter(path, now, observer);
   const indexer = await startIndexer(path, observer).catch(closingFirst(writer));
   const readers = await startReaders(path, queryTimeoutMs, observer);
-  const commitInTime = createCommitInTime(writer);
   let lastStoredAt = writer.lastStoredAt;
   let lastCommitAt = -Infinity;
 
-  const groupCommit = createGroupCommit<Message, AppendOutcome>({
-    capacity: QUEUE_CAPACITY,
-    async commit(messages) {
-      const outcomes = await commitInTime(messages);
-      lastCommitAt = performance.now();
-      const stored = outcomes.filter((outcome) => outcome === 'stored').length;
-      if (stored > 0) lastStoredAt = now();
-      indexer.stored(stored);
-      return outcomes;
-    },
-  });
+  // What comes of a batch counts also where it comes too late for its senders.
+  const commit: Writer['commit'] = async (messages) => {
+    const outcomes = await writer.commit(messages);
+    lastCommitAt = performance.now();
+    const stored = outcomes.filter((outcome) => outcome === 'stored').length;
+    if (stored > 0) lastStoredAt = now();
+    indexer.stored(stored);
+    return outcomes;
+  };
+  const groupCommit = createGroupCommit<Message, AppendOutcome>({ capacity: QUEUE_CAPACITY, commit: createCommitInTime(commit) });
 
   return {
     append: groupCommit.add,
     hasRoom: groupCommit.hasRoom,
     async list(query) {
       const reply = await readers.ask({ kind: 'list', query, timeoutMs: queryTimeoutMs });
-      indexer.read();
+      indexer.readEnded();
       if (reply.kind !== 'page') throw new StorageUnavailable('a reader failed');
       return reply.page;
     },
     async stats() {
       const reply = await readers.ask({ kind: 'stats', timeoutMs: queryTimeoutMs });
-      indexer.read();
+      indexer.readEnded();
       if (reply.kind !== 'stats') throw new StorageUnavailable('a reader failed');
       return reply.stats;
     },
@@ -101,19 +99,19 @@ function closingFirst(writer: Writer): (error: unknown) => Promise<never> {
 }
 
 /** Commits, or gives up on a writer that hangs; while it does, every batch is refused at once. */
-function createCommitInTime(writer: Writer): Writer['commit'] {
+function createCommitInTime(commit: Writer['commit']): Writer['commit'] {
   let hanging = 0;
   return async (messages) => {
     if (hanging > 0) throw new StorageUnavailable('the storage does not answer');
-    const commit = writer.commit(messages);
+    const outcomes = commit(messages);
     const { promise: tooLate, reject } = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       hanging += 1;
-      commit.catch(() => {}).finally(() => { hanging -= 1; });
+      outcomes.catch(() => {}).finally(() => { hanging -= 1; });
       reject(new StorageUnavailable('the storage does not answer'));
     }, COMMIT_TIMEOUT_MS);
     try {
-      return await Promise.race([commit, tooLate]);
+      return await Promise.race([outcomes, tooLate]);
     } finally {
       clearTimeout(timer);
     }
@@ -123,7 +121,7 @@ function createCommitInTime(writer: Writer): Writer['commit'] {
 async function readSizes(path: string): Promise<StorageSizes> {
   const size = (file: string) => stat(file).then((found) => found.size, () => undefined);
   const free = statfs(dirname(path)).then((disk) => disk.bavail * disk.bsize, () => undefined);
-  const files = [path, `${path}-wal`, indexPathOf(path)];
-  const [freeDiskBytes, databaseBytes, walBytes, indexBytes] = await Promise.all([free, ...files.map(size)]);
-  return { databaseBytes, walBytes, indexBytes, freeDiskBytes };
+  const files = [path, `${path}-wal`, indexPathOf(path), `${indexPathOf(path)}-wal`];
+  const [freeDiskBytes, databaseBytes, walBytes, indexBytes = 0, indexWalBytes = 0] = await Promise.all([free, ...files.map(size)]);
+  return { databaseBytes, walBytes, indexBytes: indexBytes + indexWalBytes, freeDiskBytes };
 }

@@ -1,13 +1,14 @@
 import { StorageUnavailable, type UnavailableReason } from '../../errors.ts';
 
 /** Result codes, https://sqlite.org/rescode.html. The low byte of an extended code is its primary one. */
+export const SQLITE_ERROR = 1;
 const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
 const SQLITE_READONLY = 8;
 const SQLITE_IOERR = 10;
-const SQLITE_CORRUPT = 11;
+export const SQLITE_CORRUPT = 11;
 const SQLITE_FULL = 13;
-const SQLITE_NOTADB = 26;
+export const SQLITE_NOTADB = 26;
 const SQLITE_IOERR_FSYNC = 1034;
 const SQLITE_IOERR_DIR_FSYNC = 1290;
 /** A journal left by a crash has to be rolled back first, which a read-only connection may not do. */

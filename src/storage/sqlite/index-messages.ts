@@ -1,20 +1,19 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { acceptAnyRowId } from './append.ts';
-import { partitionOf, PREFIX_LENGTHS } from './index-schema.ts';
-import { indexPart, mergePieces, PART_BITS, type PieceOfPart, PIECES, type Placed, SEGMENT_BITS } from './trigrams.ts';
+import { PARTITION_MESSAGES, partitionOf, PREFIX_LENGTHS, TOP_SENDERS } from './index-schema.ts';
+import { createIndexTexts } from './index-texts.ts';
 
 /** Most messages that are taken into the index in one transaction. */
 export const CHUNK_MESSAGES = 8192;
-/** Messages of a partition after which the next one begins. */
-const PARTITION_MESSAGES = 32_768;
-/** Those at its end go into the next partition, which so begins at a usual time, though some messages may be of a far future. */
+/** Of a partition that is split, those at its end, which go into a new one: that takes what comes next in the order of time. */
 const MOVED_MESSAGES = 4096;
-const TOP_SENDERS = 10;
+/** Between the numbers of two partitions, so that one can come between them, again and again. */
+const NUMBERS_APART = 2 ** 20;
 
 export interface IndexWriter {
   /** Takes in the next messages, in one transaction, and returns how many those were; 0 where all are in. Throws SQLite's errors. */
   takeIn(): number;
-  /** Makes the next part searchable where it is full, in one transaction; false where none is. Throws SQLite's errors. */
+  /** Makes the texts of the next part searchable, in one transaction; false where it is not full. Throws SQLite's errors. */
   indexNextPart(): boolean;
   /** How many messages are in the index. */
   messages(): number;
@@ -23,8 +22,8 @@ export interface IndexWriter {
 export function createIndexWriter(database: DatabaseSync): IndexWriter {
   const nextChunk = createNextChunk(database);
   const steps = [countSenders, countInstants, orderBySender].map((prepare) => prepare(database));
-  const rollPartition = createRollPartition(database);
-  const indexNextPart = createIndexNextPart(database);
+  const splitPartitions = createSplitPartitions(database);
+  const indexTexts = createIndexTexts(database);
   const progress = database.prepare('SELECT messages FROM progress');
 
   function inTransaction<Result>(work: () => Result): Result {
@@ -42,10 +41,10 @@ export function createIndexWriter(database: DatabaseSync): IndexWriter {
     takeIn: () => inTransaction(() => {
       const messages = nextChunk();
       if (messages > 0) for (const step of steps) step();
-      if (messages > 0) rollPartition();
+      if (messages > 0) splitPartitions();
       return messages;
     }),
-    indexNextPart: () => inTransaction(indexNextPart),
+    indexNextPart: () => inTransaction(indexTexts),
     messages: () => Number(progress.get()?.['messages']),
   };
 }
@@ -101,75 +100,37 @@ function orderBySender(database: DatabaseSync): Step {
   const sql = `
     INSERT INTO by_sender SELECT ${partitionOf('instant')} AS partition, from_number, instant, message_id, id FROM chunk
       ORDER BY partition, from_number, instant, message_id;
-    UPDATE partitions SET messages = messages + (SELECT count(*) FROM chunk WHERE instant >= first_instant)
-      WHERE partition = (SELECT max(partition) FROM partitions)`;
+    UPDATE partitions SET messages = partitions.messages + arrived.messages
+      FROM (SELECT ${partitionOf('instant')} AS number, count(*) AS messages FROM chunk GROUP BY number) AS arrived
+      WHERE partition = arrived.number`;
   return () => database.exec(sql);
 }
 
-/** Begins the next partition where the newest is full and not of one instant all through. */
-function createRollPartition(database: DatabaseSync): Step {
-  const newest = database.prepare('SELECT partition, first_instant, messages FROM partitions ORDER BY partition DESC LIMIT 1');
+/** Splits partitions that have grown: in the order of time the newest, but some messages far in the future must not end that for ever. */
+function createSplitPartitions(database: DatabaseSync): Step {
+  const grown = database.prepare(`
+    SELECT partition, first_instant, (SELECT min(partition) FROM partitions AS later WHERE later.partition > partitions.partition) AS next
+    FROM partitions WHERE messages >= split_at`);
   const boundary = database.prepare(`
     SELECT instant FROM by_sender WHERE partition = ? AND instant > ? ORDER BY instant DESC LIMIT 1 OFFSET ${MOVED_MESSAGES}`);
-  const move = database.prepare('UPDATE by_sender SET partition = partition + 1 WHERE partition = ? AND instant >= ?');
-  const begin = database.prepare('INSERT INTO partitions VALUES (?, ?, ?)');
-  for (const statement of [move, begin]) acceptAnyRowId(statement);
+  const move = database.prepare('UPDATE by_sender SET partition = ? WHERE partition = ? AND instant >= ?');
+  const begin = database.prepare(`INSERT INTO partitions VALUES (?, ?, ?, ${PARTITION_MESSAGES})`);
+  const shrink = database.prepare('UPDATE partitions SET messages = messages - ? WHERE partition = ?');
+  const letGrow = database.prepare('UPDATE partitions SET split_at = 2 * messages WHERE partition = ?');
+  for (const statement of [move, begin, shrink, letGrow]) acceptAnyRowId(statement);
   return () => {
-    const { partition, first_instant, messages } = newest.get() ?? {};
-    if (typeof partition !== 'number' || typeof first_instant !== 'string' || Number(messages) < PARTITION_MESSAGES) return;
-    const instant = boundary.get(partition, first_instant)?.['instant'];
-    if (typeof instant !== 'string') return;
-    const { changes } = move.run(partition, instant);
-    begin.run(partition + 1, instant, changes);
-  };
-}
-
-/** Only once a later message is in the index will no more come into a part. */
-function createIndexNextPart(database: DatabaseSync): () => boolean {
-  const next = database.prepare(`
-    SELECT min(id) >> ${PART_BITS} AS part, (SELECT indexed_through FROM progress) >> ${PART_BITS} AS newest
-    FROM inbox_file.messages WHERE id >= (SELECT searchable_below FROM progress)`);
-  const texts = database.prepare(`
-    SELECT id & ${2 ** PART_BITS - 1} AS place, text FROM inbox_file.messages
-    WHERE id >= ? << ${PART_BITS} AND id < (? + 1) << ${PART_BITS} AND text IS NOT NULL`);
-  const add = database.prepare('INSERT INTO pieces VALUES (?, ?, ?)');
-  const note = database.prepare('INSERT INTO parts VALUES (?)');
-  const advance = database.prepare(`UPDATE progress SET searchable_below = (? + 1) << ${PART_BITS}`);
-  for (const statement of [add, note, advance]) acceptAnyRowId(statement);
-  const mergeSegment = createMergeSegment(database);
-  return () => {
-    const { part, newest } = next.get() ?? {};
-    if (typeof part !== 'number' || part >= Number(newest)) return false;
-    const rows = texts.all(part, part).map((row): Placed => ({ place: Number(row['place']), text: String(row['text']) }));
-    indexPart(rows).forEach((piece, number) => add.run(part, number, piece));
-    note.run(part);
-    advance.run(part);
-    mergeSegment();
-    return true;
-  };
-}
-
-/** Makes a segment of its parts, where no more will come into it. */
-function createMergeSegment(database: DatabaseSync): Step {
-  const bits = SEGMENT_BITS - PART_BITS;
-  const next = database.prepare(`
-    SELECT min(part) >> ${bits} AS segment, (SELECT searchable_below FROM progress) >> ${SEGMENT_BITS} AS newest FROM parts`);
-  const pieces = database.prepare(`
-    SELECT part & ${2 ** bits - 1} AS part, places FROM parts CROSS JOIN pieces USING (part)
-    WHERE part >> ${bits} = ? AND piece = ? ORDER BY part`);
-  const add = database.prepare('INSERT INTO trigrams VALUES (?, ?, ?)');
-  const note = database.prepare('INSERT INTO segments VALUES (?)');
-  const removals = ['pieces', 'parts'].map((table) => database.prepare(`DELETE FROM ${table} WHERE part >> ${bits} = ?`));
-  for (const statement of [add, note, ...removals]) acceptAnyRowId(statement);
-  return () => {
-    const { segment, newest } = next.get() ?? {};
-    if (typeof segment !== 'number' || segment >= Number(newest)) return;
-    for (let number = 0; number < PIECES; number += 1) {
-      const found = pieces.all(segment, number).flatMap(({ part, places }): PieceOfPart[] =>
-        (places instanceof Uint8Array ? [{ part: Number(part), piece: places }] : []));
-      for (const { trigram, places } of mergePieces(number, found)) add.run(segment, trigram, places);
+    for (const { partition, first_instant, next } of grown.all()) {
+      if (typeof partition !== 'number' || typeof first_instant !== 'string') continue;
+      const number = typeof next === 'number' ? Math.floor((partition + next) / 2) : partition + NUMBERS_APART;
+      const instant = boundary.get(partition, first_instant)?.['instant'];
+      if (typeof instant === 'string' && number > partition) {
+        const { changes } = move.run(number, partition, instant);
+        begin.run(number, instant, changes);
+        shrink.run(changes, partition);
+      } else {
+        // Nearly all of one instant, or no number left between: not to be looked at each time again.
+        letGrow.run(partition);
+      }
     }
-    note.run(segment);
-    for (const remove of removals) remove.run(segment);
   };
 }

@@ -1,16 +1,16 @@
 /**
  * The read index: a database beside the messages, in which all that can be derived from them is kept for reading. It holds
- * nothing that they do not say, so it is written behind them, without a sync of its own, and may be deleted at any time
- * while the service is stopped: the next start makes it anew.
+ * nothing that they do not say, so it is written behind them, without a sync of its own, and may be deleted while the service is
+ * stopped: the next start makes it anew, and refuses positions of before.
  */
-import { existsSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
-import { StartRefused } from '../../errors.ts';
-import { BEFORE_ALL_IDS, renewGeneration } from './schema.ts';
+import { BEFORE_ALL_IDS, BUSY_TIMEOUT_MS } from './schema.ts';
 
 /** The `user_version` of an index that this version can read. Another one is made anew. */
-const INDEX_VERSION = 1;
+export const INDEX_VERSION = 1;
+/** Messages at which a partition is split, to begin with. */
+export const PARTITION_MESSAGES = 32_768;
 /** Pages in memory: the partition and the counts that change now. */
 const CACHE_KIB = 8 * 1024;
 
@@ -20,26 +20,29 @@ export const indexPathOf = (path: string) => `${path}-index`;
 export const readOnlyUri = (path: string) => `${pathToFileURL(path).href}?mode=ro`;
 
 /**
- * - `progress`, one row: whose index this is (`inbox.generation`), the last message that is in it, and how many messages and
+ * - `progress`, one row: whose index this is (`inbox.generation`, `edits`), the last message that is in it, and how many messages and
  *   senders that makes. Messages below the id `searchable_below` are in `pieces` or `trigrams` too.
  * - `senders`, `top_senders`: messages of each sender, and of the ten with the most. Counts never shrink, so only a sender
  *   with a new message can enter the ten.
  * - `instant_counts`: messages by day, hour and minute, which are the first 10, 13 and 16 characters of an instant.
- * - `by_sender`: the order of messages within a sender, in partitions of time, each from its first instant to before the
- *   next one's: new messages change a few hundred pages of the newest partition, not any of hundreds of thousands.
+ * - `by_sender`: the order of messages within a sender, in `partitions` of time, numbered in its order, each from its first instant
+ *   to before the next one's: new messages change a few hundred pages of the newest partition, not any of hundreds of thousands.
+ *   One of `split_at` messages is split.
  * - `pieces`, `trigrams`: which messages hold three characters in a row (`trigrams.ts`): the newest in `parts` of some thousand, in
  *   pieces of many trigrams, which are quickly written; those of each whole segment by trigram, which are quickly read.
  */
 const SCHEMA = `
   CREATE TABLE progress(
-    only_row INTEGER PRIMARY KEY CHECK (only_row = 1), generation TEXT NOT NULL,
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1), generation TEXT NOT NULL, edits INTEGER NOT NULL,
     indexed_through INTEGER NOT NULL, messages INTEGER NOT NULL, senders INTEGER NOT NULL, searchable_below INTEGER NOT NULL
   );
   CREATE TABLE senders(from_number TEXT PRIMARY KEY NOT NULL, messages INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE top_senders(from_number TEXT PRIMARY KEY NOT NULL, messages INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE instant_counts(length INTEGER, prefix TEXT, messages INTEGER NOT NULL, PRIMARY KEY (length, prefix)) WITHOUT ROWID;
-  CREATE TABLE partitions(partition INTEGER PRIMARY KEY, first_instant TEXT UNIQUE NOT NULL, messages INTEGER NOT NULL);
-  INSERT INTO partitions VALUES (1, '', 0);
+  CREATE TABLE partitions(
+    partition INTEGER PRIMARY KEY, first_instant TEXT UNIQUE NOT NULL, messages INTEGER NOT NULL, split_at INTEGER NOT NULL
+  );
+  INSERT INTO partitions VALUES (0, '', 0, ${PARTITION_MESSAGES});
   CREATE TABLE by_sender(
     partition INTEGER, from_number TEXT, instant TEXT, message_id TEXT, id INTEGER NOT NULL,
     PRIMARY KEY (partition, from_number, instant, message_id)
@@ -50,7 +53,9 @@ const SCHEMA = `
   CREATE TABLE trigrams(segment INTEGER, trigram INTEGER, places BLOB NOT NULL, PRIMARY KEY (segment, trigram)) WITHOUT ROWID;
   PRAGMA user_version = ${INDEX_VERSION};`;
 
+/** Of an instant: its day, hour and minute. */
 export const PREFIX_LENGTHS = [10, 13, 16];
+export const TOP_SENDERS = 10;
 
 /** The partition that an instant lies in; `instant` is SQL. */
 export const partitionOf = (instant: string) =>
@@ -61,7 +66,7 @@ export const partitionOf = (instant: string) =>
  * SQLite's errors.
  */
 export function openIndexForWriting(path: string): DatabaseSync {
-  const database = new DatabaseSync(indexPathOf(path));
+  const database = new DatabaseSync(indexPathOf(path), { timeout: BUSY_TIMEOUT_MS });
   database.exec(`
     PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
     PRAGMA cache_size = -${CACHE_KIB}; PRAGMA temp_store = MEMORY`);
@@ -70,50 +75,8 @@ export function openIndexForWriting(path: string): DatabaseSync {
     database.exec(`
       BEGIN;
       ${SCHEMA}
-      INSERT INTO progress SELECT 1, generation, ${BEFORE_ALL_IDS}, 0, 0, ${BEFORE_ALL_IDS} FROM inbox_file.inbox;
+      INSERT INTO progress SELECT 1, generation, edits, ${BEFORE_ALL_IDS}, 0, 0, ${BEFORE_ALL_IDS} FROM inbox_file.inbox;
       COMMIT`);
   }
   return database;
-}
-
-/** Throws StartRefused where it cannot be removed. */
-export function removeIndex(path: string): void {
-  try {
-    for (const suffix of ['', '-wal', '-shm']) rmSync(indexPathOf(path) + suffix, { force: true });
-  } catch {
-    throw new StartRefused([`DATABASE_URL: ${indexPathOf(path)} must be made anew and cannot be removed; remove it`]);
-  }
-}
-
-/**
- * Removes an index that was not made from this very database as it is. Where it is missing, of another generation, or ahead of
- * the messages, they were moved or restored; then the database gets a new generation, too. (A backup of less than a second before
- * the end, which the index may lag behind, looks like the database that it was taken of.) Throws StartRefused.
- */
-export function removeIndexOfAnotherDatabase(database: DatabaseSync, path: string): void {
-  const kind = judgeIndex(database, path);
-  if (kind === 'usable') return;
-  removeIndex(path);
-  if (kind === 'of another database') renewGeneration(database);
-}
-
-function judgeIndex(database: DatabaseSync, path: string): 'usable' | 'of another version' | 'of another database' {
-  const indexPath = indexPathOf(path);
-  if (!existsSync(indexPath)) return 'of another database';
-  try {
-    database.prepare('ATTACH ? AS read_index').run(readOnlyUri(indexPath));
-    const isThisOnes = database.prepare(`
-      SELECT 1 FROM read_index.progress AS progress, inbox
-      WHERE progress.generation = inbox.generation
-        AND progress.indexed_through <= ifnull((SELECT max(id) FROM messages), ${BEFORE_ALL_IDS})`).get() !== undefined;
-    if (!isThisOnes) return 'of another database';
-    const version = database.prepare('PRAGMA read_index.user_version').get()?.['user_version'];
-    return version === INDEX_VERSION ? 'usable' : 'of another version';
-  } catch {
-    // Damaged, or no index at all.
-    return 'of another database';
-  } finally {
-    const isAttached = database.prepare("SELECT 1 FROM pragma_database_list WHERE name = 'read_index'").get() !== undefined;
-    if (isAttached) database.exec('DETACH read_index');
-  }
 }

@@ -1,5 +1,6 @@
 import { StartRefused } from '../../errors.ts';
 import type { StorageObserver } from '../storage.ts';
+import { removeIndex } from './index-identity.ts';
 import { indexPathOf } from './index-schema.ts';
 import type { IndexerMessage, IndexerRequest } from './protocol.ts';
 import { keepThread } from './thread.ts';
@@ -8,8 +9,8 @@ import { keepThread } from './thread.ts';
 export interface Indexer {
   /** Tells that so many messages were stored. */
   stored(messages: number): void;
-  /** Tells that a read begins. */
-  read(): void;
+  /** Tells that a read has ended. */
+  readEnded(): void;
   /** Stored messages that are not in the index yet. Reads look at each of those. */
   lag(): number;
   close(): Promise<void>;
@@ -19,29 +20,50 @@ export interface Indexer {
 const WORTH_INDEXING = 8192;
 /** Fewer wait so long at most. */
 const WAIT_MS = 1000;
-/** A read looks at each message that is not in the index, a microsecond or two each; so from here on it has the next one find fewer. */
+/** Each read looks at each message that is not in the index, a microsecond or two each. So many are taken in once a read has ended. */
 const MANY_FOR_A_READ = 1500;
 const RETRY_MS = 1000;
 
 /**
- * Opens the read index in a new thread, and brings it up to date. Throws StartRefused where an operator has to mend something
- * first. An index that fails later is tried again: reads get slower meanwhile, and are refused once it is far behind.
+ * Opens the read index in a new thread, and brings it up to date. One that is damaged is made anew. Throws StartRefused where an
+ * operator has to mend something first.
  */
 export async function startIndexer(path: string, observer: StorageObserver): Promise<Indexer> {
-  const opened = Promise.withResolvers<void>();
+  const refuse = (reason: string) =>
+    new StartRefused([`DATABASE_URL: ${indexPathOf(path)} cannot be written: ${reason}; mend that, or remove the file: it is made anew`]);
+  const first = await openIndexer(path, observer);
+  if (first.kind === 'opened') return first.indexer;
+  if (first.reason !== 'the database is damaged') throw refuse(first.reason);
+  observer.notice('WARNING', 'index_made_anew', { reason: first.reason });
+  removeIndex(path);
+  const second = await openIndexer(path, observer);
+  if (second.kind === 'opened') return second.indexer;
+  throw refuse(second.reason);
+}
+
+type Opening =
+  | { readonly kind: 'opened'; readonly indexer: Indexer }
+  | { readonly kind: 'failed'; readonly reason: string };
+
+/** An index that fails later is tried again: reads get slower meanwhile, and are refused once it is far behind. */
+async function openIndexer(path: string, observer: StorageObserver): Promise<Opening> {
+  const opened = Promise.withResolvers<string | null>();
   const schedule = createSchedule(() => {
     const request: IndexerRequest = { kind: 'index' };
     thread.post(request);
   });
+  let isOpen = false;
   let closed = false;
   let failing = false;
 
   const fail = (reason: string): void => {
     if (closed) return;
-    const problem = `${indexPathOf(path)} cannot be written: ${reason}; mend that, or remove the file: it is made anew`;
-    opened.reject(new StartRefused([`DATABASE_URL: ${problem}`]));
+    opened.resolve(reason);
+    if (!isOpen) return;
     if (!failing) observer.notice('ERROR', 'index_failed', { reason });
     failing = true;
+    // Nothing tells which of its pages are still right: the next start makes it anew.
+    if (reason === 'the database is damaged' || reason === 'a sync to disk failed') removeIndex(path);
     schedule.retry();
   };
   const thread = keepThread<IndexerMessage>({
@@ -49,9 +71,12 @@ export async function startIndexer(path: string, observer: StorageObserver): Pro
     onMessage(message) {
       if (message.kind === 'notice') return observer.notice('INFO', message.event, message.fields);
       if (message.kind === 'failed') return fail(message.reason);
+      if (failing) observer.notice('INFO', 'index_recovered', {});
       failing = false;
-      opened.resolve();
+      if (!isOpen) schedule.stored(message.messages);
+      isOpen = true;
       schedule.indexed(message.messages);
+      opened.resolve(null);
     },
     onEnded: () => fail('its thread died'),
   });
@@ -61,20 +86,18 @@ export async function startIndexer(path: string, observer: StorageObserver): Pro
     await thread.close();
   };
 
-  try {
-    await opened.promise;
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  return { stored: schedule.stored, read: schedule.read, lag: schedule.lag, close };
+  const reason = await opened.promise;
+  const { stored, readEnded, lag } = schedule;
+  if (reason === null) return { kind: 'opened', indexer: { stored, readEnded, lag, close } };
+  await close();
+  return { kind: 'failed', reason };
 }
 
 /** Asks for the index to be brought up to date, once at a time, when enough has come or has waited long enough. */
 function createSchedule(ask: () => void) {
   let stored = 0;
   let indexed = 0;
-  let asked = false;
+  let asked = true;
   let timer: NodeJS.Timeout | undefined;
 
   const askNow = (): void => {
@@ -94,12 +117,10 @@ function createSchedule(ask: () => void) {
       stored += messages;
       askFrom(WORTH_INDEXING);
     },
-    read: () => askFrom(MANY_FOR_A_READ),
+    readEnded: () => askFrom(MANY_FOR_A_READ),
     /** The answer: how many messages are in the index. */
     indexed(messages: number): void {
       indexed = messages;
-      // At the start; and later a batch that was given up on may have been stored all the same.
-      stored = Math.max(stored, indexed);
       asked = false;
       askFrom(WORTH_INDEXING);
     },
@@ -107,7 +128,7 @@ function createSchedule(ask: () => void) {
       clearTimeout(timer);
       timer = setTimeout(askNow, RETRY_MS);
     },
-    lag: () => stored - indexed,
+    lag: () => Math.max(0, stored - indexed),
     stop: () => clearTimeout(timer),
   };
 }

@@ -26,7 +26,7 @@ function catchUp(kind: 'opened' | 'indexed', onProgress: () => void = () => {}):
   try {
     for (let taken = CHUNK_MESSAGES; taken === CHUNK_MESSAGES;) {
       taken = index.takeIn();
-      while (index.indexNextPart());
+      while (index.indexNextPart()) onProgress();
       checkpointIfDue();
       onProgress();
     }

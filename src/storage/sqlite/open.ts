@@ -2,16 +2,11 @@ import { existsSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { StartRefused } from '../../errors.ts';
 import { reasonOf, resultCode, SQLITE_READONLY_ROLLBACK, THIS_USER } from './failures.ts';
-import { removeIndex, removeIndexOfAnotherDatabase } from './index-schema.ts';
+import { removeIndex, removeIndexOfAnotherDatabase } from './index-identity.ts';
 import {
-  APPLICATION_ID, fillInstants, hasForeignRows, type Notice, OWN_TABLES, REFERENCE_COLUMNS, SCHEMA_VERSION, upgrade, WRITE_PROBE,
+  APPLICATION_ID, BUSY_TIMEOUT_MS, fillInstants, hasForeignRows, type Notice, OWN_TABLES, REFERENCE_COLUMNS, SCHEMA_VERSION, upgrade, WRITE_PROBE,
 } from './schema.ts';
 
-/**
- * Longest wait for a lock of another process, in milliseconds. A message waits at most for a probe, the batch before its
- * own and its own, so three of these stay below the time after which a sender is answered 503 in any case.
- */
-export const BUSY_TIMEOUT_MS = 1500;
 /** Pages in memory: those of the index on `message_id` that lead to its leaves, of tens of millions of messages. */
 const CACHE_KIB = 16 * 1024;
 

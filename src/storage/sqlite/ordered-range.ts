@@ -14,8 +14,8 @@ export interface OrderedRange {
   keys(begin: Position, end?: Position): Selection;
   /** The position `entries` after `begin`, or undefined where the range ends before. */
   seek(begin: Position, entries: number): Position | undefined;
-  /** How many entries lie from `begin` on. */
-  count(begin: Position): number;
+  /** How many entries lie from `begin` on, and before `end` where that is given. */
+  count(begin: Position, end?: Position): number;
   /** The messages from `begin` on, without the first `offset`. */
   read(begin: Position, limit: number, offset: number): PlacedMessage[];
 }
@@ -54,20 +54,22 @@ export function createOrderedRange(snapshot: Snapshot, from: string | undefined)
   const seek: OrderedRange['seek'] = (begin, entries) => {
     snapshot.requireTime();
     const { sql, parameters } = inOrder(begin, 1, entries);
-    const row = snapshot.first(sql, parameters);
+    // Without `id`, which may be larger than a JavaScript number is exact.
+    const row = snapshot.first(`SELECT instant, message_id FROM (${sql})`, parameters);
     return row && { instant: String(row['instant']), message_id: String(row['message_id']) };
   };
   return {
     keys,
     seek,
-    count(begin) {
+    count(begin, end) {
+      const isWithin = (position: Position) => end === undefined || compare(position, end) < 0;
       let counted = 0;
       let from = begin;
-      for (let next = seek(from, STEP_ENTRIES); next !== undefined; next = seek(from, STEP_ENTRIES)) {
+      for (let next = seek(from, STEP_ENTRIES); next !== undefined && isWithin(next); next = seek(from, STEP_ENTRIES)) {
         counted += STEP_ENTRIES;
         from = next;
       }
-      const { sql, parameters } = keys(from);
+      const { sql, parameters } = keys(from, end);
       return counted + Number(snapshot.first(`SELECT count(*) AS entries FROM (${sql})`, parameters)?.['entries']);
     },
     read(begin, limit, offset) {

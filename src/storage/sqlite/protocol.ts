@@ -42,7 +42,7 @@ export type WriterMessage =
   | { readonly kind: 'fatal'; readonly reason: UnavailableReason }
   | { readonly kind: 'notice'; readonly event: string; readonly fields: Readonly<Record<string, unknown>> };
 
-/** Asks for the log to be copied into the database file; there is only one thing to ask for. */
+/** The answer to any message, as there is only one thing to ask for: to copy the log into the database file. */
 export interface CheckpointerReply {
   readonly failure: UnavailableReason | null;
 }

@@ -4,9 +4,9 @@ import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { reasonOf } from './failures.ts';
 import { indexPathOf, readOnlyUri } from './index-schema.ts';
-import { BUSY_TIMEOUT_MS } from './open.ts';
 import type { ReaderData, ReaderMessage, ReaderReply, ReaderRequest } from './protocol.ts';
 import { createReads } from './queries.ts';
+import { BUSY_TIMEOUT_MS } from './schema.ts';
 
 /** A nice value: a third of what others get. Much less would have a search wait for as long as senders keep the processors busy. */
 const GIVING_WAY = 5;
@@ -29,7 +29,9 @@ function answer(request: ReaderRequest): ReaderReply {
       case 'stats': return { kind: 'stats', stats: reads.stats(deadline) };
     }
   } catch (error) {
-    return { kind: 'failed', reason: reasonOf(error) };
+    const reason = reasonOf(error);
+    // Nothing tells which of the two files it is in.
+    return { kind: 'failed', reason: reason === 'the database is damaged' ? 'the database or its read index is damaged' : reason };
   }
 }
 

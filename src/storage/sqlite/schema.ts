@@ -4,6 +4,11 @@ import { instantOf } from '../../message.ts';
 
 /** The `user_version` of a file that this version made or upgraded. */
 export const SCHEMA_VERSION = 2;
+/**
+ * Longest wait for a lock of another process, in milliseconds. A message waits at most for a probe, the batch before its
+ * own and its own, so three of these stay below the time after which a sender is answered 503 in any case.
+ */
+export const BUSY_TIMEOUT_MS = 1500;
 /** Marks a file as ours in its header (https://sqlite.org/pragma.html#pragma_application_id): "whib" in ASCII. */
 export const APPLICATION_ID = 0x77686962;
 
@@ -17,7 +22,7 @@ export const WRITE_PROBE = 'UPDATE inbox SET probed_at = ?';
 
 /** Rows given their `instant` in one transaction. */
 const FILL_STEP_ROWS = 50_000;
-/** Below every row id that SQLite can give. */
+/** Below every row id but the very least, which nothing gives. */
 export const BEFORE_ALL_IDS = -(2n ** 63n);
 
 /** Tells of the progress of something long. */
@@ -30,6 +35,7 @@ export type Notice = (event: string, fields: Readonly<Record<string, unknown>>) 
  * `instant` is what messages are ordered by (`instantOf`), or the `ts` itself where that is no instant. `received_at` is
  * the server's time in milliseconds since 1970, NULL in rows older than the column. All that is derived from messages, such
  * as counts, is kept in a file beside this one (`index-schema.ts`), so that storing a message changes as few pages as it can.
+ * This service never changes or deletes a row; `edits` tells that another program has.
  */
 export function upgrade(database: DatabaseSync, notice: Notice): void {
   const version = database.prepare('PRAGMA user_version').get()?.['user_version'];
@@ -50,8 +56,15 @@ export function upgrade(database: DatabaseSync, notice: Notice): void {
     BEGIN IMMEDIATE;
     CREATE INDEX IF NOT EXISTS messages_by_instant ON messages(instant, message_id);
     ${version === 1 ? DROP_VERSION_1 : ''}
-    CREATE TABLE inbox(only_row INTEGER PRIMARY KEY CHECK (only_row = 1), generation TEXT NOT NULL, probed_at INTEGER NOT NULL);
-    INSERT INTO inbox VALUES (1, '', 0);
+    CREATE TABLE inbox(
+      only_row INTEGER PRIMARY KEY CHECK (only_row = 1), generation TEXT NOT NULL, edits INTEGER NOT NULL, probed_at INTEGER NOT NULL
+    );
+    INSERT INTO inbox VALUES (1, '', 0, 0);
+    CREATE TRIGGER count_deletions AFTER DELETE ON messages BEGIN UPDATE inbox SET edits = edits + 1; END;
+    CREATE TRIGGER count_updates AFTER UPDATE OF ${REFERENCE_COLUMNS.join(', ')} ON messages BEGIN
+      UPDATE inbox SET edits = edits + 1;
+      UPDATE messages SET instant = NULL WHERE id = NEW.id;
+    END;
     PRAGMA application_id = ${APPLICATION_ID};
     PRAGMA user_version = ${SCHEMA_VERSION};
     COMMIT;

@@ -17,6 +17,8 @@ const MATCHES = 'instr(lower(text), lower(?)) > 0';
 const WALK_STEP_ROWS = 2_000;
 /** A sender of fewer messages is searched by looking at each. */
 const FEW_MESSAGES = 5_000;
+/** Segments whose postings are in memory together: a megabyte or two of the most frequent trigrams. */
+const SEGMENTS_AT_ONCE = 16;
 /** Most matches that are held to be ordered; a page further behind is found by walking. */
 const MOST_HELD = 50_000;
 
@@ -100,12 +102,16 @@ function searchByTrigrams(snapshot: Snapshot, query: MessageQuery, q: string): F
 
 /** For each segment and part in which messages can match, a condition on `id` that is true of all of those. */
 function* candidatesOf({ all }: Snapshot, trigrams: readonly number[]): Iterable<Selection> {
-  const postings = all(`
-    SELECT segment, places FROM read_index.segments CROSS JOIN read_index.trigrams USING (segment)
-    WHERE trigram IN (SELECT value FROM json_each(?))`, [JSON.stringify(trigrams)]);
-  for (const [segment, found] of Map.groupBy(postings, (row) => Number(row['segment']))) {
-    const places = found.map((row) => row['places']).filter((blob) => blob instanceof Uint8Array);
-    if (places.length === trigrams.length) yield* candidatesAt(segment, SEGMENT_BITS, intersect(places));
+  const segments = all('SELECT segment FROM read_index.segments ORDER BY segment').map((row) => Number(row['segment']));
+  for (let first = 0; first < segments.length; first += SEGMENTS_AT_ONCE) {
+    const some = segments.slice(first, first + SEGMENTS_AT_ONCE);
+    const postings = all(`
+      SELECT segment, places FROM (SELECT value AS segment FROM json_each(?)) CROSS JOIN read_index.trigrams USING (segment)
+      WHERE trigram IN (SELECT value FROM json_each(?))`, [JSON.stringify(some), JSON.stringify(trigrams)]);
+    for (const [segment, found] of Map.groupBy(postings, (row) => Number(row['segment']))) {
+      const places = found.map((row) => row['places']).filter((blob) => blob instanceof Uint8Array);
+      if (places.length === trigrams.length) yield* candidatesAt(segment, SEGMENT_BITS, intersect(places));
+    }
   }
   const pieces = all(`
     SELECT part, piece, places FROM read_index.parts CROSS JOIN read_index.pieces USING (part)

@@ -1,10 +1,9 @@
 /** How many messages there are, from counts that the index keeps, and from those messages that are not in it yet. */
 import type { Stats } from '../storage.ts';
-import { PREFIX_LENGTHS } from './index-schema.ts';
-import { createOrderedRange, type OrderedRange, startOf } from './ordered-range.ts';
+import { PREFIX_LENGTHS, TOP_SENDERS } from './index-schema.ts';
+import { type OrderedRange, startOf } from './ordered-range.ts';
 import { type Snapshot, UNINDEXED } from './snapshot.ts';
 
-const TOP_SENDERS = 10;
 /** Above every character that a text can have. */
 const ABOVE_ALL = '\u{10ffff}';
 
@@ -22,30 +21,26 @@ export function countOfSender({ first }: Snapshot, from: string): number {
  * Messages from an instant on: the days after its day, the hours of that day after its hour, the minutes of that hour after its
  * minute, and, one by one, what is left of that minute.
  */
-export function countSince(snapshot: Snapshot, since: string): number {
-  let total = Number(snapshot.first(`
-    SELECT count(*) AS messages FROM messages NOT INDEXED WHERE ${UNINDEXED} AND instant >= ?`, [since])?.['messages']);
+function countSince(snapshot: Snapshot, since: string, range: OrderedRange): number {
+  let indexed = 0;
   let below = ABOVE_ALL;
   for (const length of PREFIX_LENGTHS) {
     const prefix = since.slice(0, length);
-    total += Number(snapshot.first(`
+    indexed += Number(snapshot.first(`
       SELECT total(messages) AS messages FROM read_index.instant_counts WHERE length = ? AND prefix > ? AND prefix < ?`,
       [length, prefix, below])?.['messages']);
     below = prefix + ABOVE_ALL;
   }
-  return total + countIndexedBetween(snapshot, since, below);
-}
-
-function countIndexedBetween(snapshot: Snapshot, since: string, below: string): number {
-  const { sql, parameters } = createOrderedRange(snapshot, undefined).keys(startOf(since), startOf(below));
-  return Number(snapshot.first(`SELECT count(*) AS messages FROM (${sql}) WHERE NOT ${UNINDEXED}`, parameters)?.['messages']);
+  const later = Number(snapshot.first(`
+    SELECT count(*) AS messages FROM messages NOT INDEXED WHERE ${UNINDEXED} AND instant >= ?`, [below])?.['messages']);
+  return indexed + later + range.count(startOf(since), startOf(below));
 }
 
 /** How many messages a query without a search matches. */
 export function countMatching(snapshot: Snapshot, query: { from?: string; since?: string }, range: OrderedRange): number {
   const { from, since } = query;
   if (since === undefined) return from === undefined ? countAll(snapshot) : countOfSender(snapshot, from);
-  return from === undefined ? countSince(snapshot, since) : range.count(startOf(since));
+  return from === undefined ? countSince(snapshot, since, range) : range.count(startOf(since));
 }
 
 /**

@@ -82,10 +82,11 @@ describe('a file made by the reference schema', () => {
   test('may have any row ids, however small, large or far apart', async (t) => {
     const path = join(temporaryFolder(t), 'app.db');
     makeDatabase(path, REFERENCE_SCHEMA, ...['-5', '0', '7', '1000000000000', '9223372036854775800'].map((id) =>
-      `INSERT INTO messages VALUES (${id}, 'm${id}', '+12', '+13', '2025-01-15T10:00:00Z', NULL)`));
+      `INSERT INTO messages VALUES (${id}, 'm${id}', '+12', '+13', '2025-01-15T10:00:00Z', 'x')`));
     const storage = await openTestStorage(t, path);
     const { items, total } = await storage.list({ ...EVERYTHING, since: '2025-01-15T10:00:00' });
     assert.deepEqual([items.length, total], [5, 5]);
+    for (const filter of [{}, { from: '+12' }, { q: 'x' }]) assert.equal((await storage.list({ limit: 9, offset: 4, ...filter })).items.length, 1);
     assert.equal(await storage.append(message({ message_id: 'after the largest' })), 'stored');
   });
 
@@ -148,7 +149,7 @@ test('a file of version 1 is upgraded in place: nothing is lost, and what is kep
   const database = new DatabaseSync(path, { readOnly: true });
   t.after(() => database.close());
   const names = database.prepare("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name").all().map((row) => row['name']);
-  assert.deepEqual(names, ['inbox', 'messages', 'messages_by_instant']);
+  assert.deepEqual(names, ['count_deletions', 'count_updates', 'inbox', 'messages', 'messages_by_instant']);
 });
 
 describe('a file that cannot be used is refused with what to mend, and left as it was', () => {
