@@ -4,7 +4,8 @@ import { StartRefused } from '../../errors.ts';
 import { reasonOf, resultCode, SQLITE_READONLY_ROLLBACK, THIS_USER } from './failures.ts';
 import { removeIndex, removeIndexOfAnotherDatabase } from './index-identity.ts';
 import {
-  APPLICATION_ID, BUSY_TIMEOUT_MS, fillInstants, hasForeignRows, type Notice, OWN_TABLES, REFERENCE_COLUMNS, SCHEMA_VERSION, upgrade, WRITE_PROBE,
+  APPLICATION_ID, BUSY_TIMEOUT_MS, fillInstants, hasForeignRows, type Notice, OWN_TABLES, REFERENCE_COLUMNS, SCHEMA_VERSION, upgrade,
+  WRITE_PROBE,
 } from './schema.ts';
 
 /** Pages in memory: those of the index on `message_id` that lead to its leaves, of tens of millions of messages. */
