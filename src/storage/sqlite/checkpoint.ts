@@ -1,17 +1,19 @@
 import { statSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 
-/**
- * A log of this size means that readers have long kept it from starting again at its beginning; then the writer waits for
- * them, as long as for any lock.
- */
-const LARGE_LOG_BYTES = 256 * 1024 * 1024;
+/** Of a log that readers have long kept from starting again at its beginning. */
+const LARGE_LOG_BYTES = 512 * 1024 * 1024;
+
+/** Whether the log of a database is so large that reads have to end, for the writer to begin it again. */
+export function isLogLarge(path: string): boolean {
+  return (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) > LARGE_LOG_BYTES;
+}
 
 /**
  * Copies the write-ahead log of a database into its file as far as readers allow (https://sqlite.org/wal.html#ckpt). For the
- * connection that writes: once all is copied, its next commit starts the log again at its beginning. Throws SQLite's errors.
+ * connection that writes: once all is copied, its next commit starts the log again at its beginning. Where that is large, this waits
+ * for the readers, as long as for any lock, and empties it. Throws SQLite's errors.
  */
 export function checkpoint(database: DatabaseSync, path: string): void {
-  const isLarge = (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) > LARGE_LOG_BYTES;
-  database.exec(`PRAGMA main.wal_checkpoint(${isLarge ? 'TRUNCATE' : 'PASSIVE'})`);
+  database.exec(`PRAGMA main.wal_checkpoint(${isLogLarge(path) ? 'TRUNCATE' : 'PASSIVE'})`);
 }

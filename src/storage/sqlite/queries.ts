@@ -12,9 +12,9 @@ export interface Reads {
   stats(deadline: number): Stats;
 }
 
-/** `database` has the index attached as `read_index`. */
-export function createReads(database: DatabaseSync): Reads {
-  const inSnapshot = createInSnapshot(database);
+/** `database`, at `path`, has the index attached as `read_index`. */
+export function createReads(database: DatabaseSync, path: string): Reads {
+  const inSnapshot = createInSnapshot(database, path);
   return {
     list: (query, deadline) => inSnapshot(deadline, (snapshot) => {
       const found = query.q === undefined ? listInOrder(snapshot, query) : search(snapshot, query, query.q);

@@ -19,7 +19,7 @@ if (givesWay && process.platform === 'linux') setPriority(GIVING_WAY);
 const database = new DatabaseSync(path, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
 database.exec(`PRAGMA cache_size = -${CACHE_KIB}; PRAGMA temp_store = MEMORY`);
 database.prepare('ATTACH ? AS read_index').run(readOnlyUri(indexPathOf(path)));
-const reads = createReads(database);
+const reads = createReads(database, path);
 
 function answer(request: ReaderRequest): ReaderReply {
   const deadline = performance.now() + request.timeoutMs;

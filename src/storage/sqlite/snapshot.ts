@@ -2,6 +2,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { StorageUnavailable } from '../../errors.ts';
 import type { Message } from '../../message.ts';
 import type { Position } from '../storage.ts';
+import { isLogLarge } from './checkpoint.ts';
 
 export type Row = Readonly<Record<string, unknown>>;
 export type Parameters = readonly SQLInputValue[];
@@ -18,7 +19,10 @@ export interface Snapshot {
   first(sql: string, parameters?: Parameters): Row | undefined;
   /** Stored messages that are not in the index: few, and each read looks at all of them (`UNINDEXED`). */
   readonly unindexed: number;
-  /** Throws StorageUnavailable past the deadline. A statement cannot be interrupted, so it is asked between short ones. */
+  /**
+   * Throws StorageUnavailable past the deadline, or where the snapshot has kept the log from being emptied for too long. A
+   * statement cannot be interrupted, so it is asked between short ones.
+   */
   requireTime(): void;
 }
 
@@ -27,8 +31,8 @@ export const UNINDEXED = 'id > (SELECT indexed_through FROM read_index.progress)
 /** With so many to look at, reads would take longer than anyone waits. */
 const MOST_UNINDEXED = 100_000;
 
-/** Returns a function that reads from one snapshot, until `performance.now()` is past `deadline`. */
-export function createInSnapshot(database: DatabaseSync) {
+/** Returns a function that reads from one snapshot, until `performance.now()` is past `deadline`. `path` is that of the messages. */
+export function createInSnapshot(database: DatabaseSync, path: string) {
   const statements = new Map<string, StatementSync>();
   const prepare = (sql: string): StatementSync => {
     const prepared = statements.get(sql) ?? database.prepare(sql);
@@ -47,7 +51,7 @@ export function createInSnapshot(database: DatabaseSync) {
         [MOST_UNINDEXED])?.['messages']);
       if (unindexed === MOST_UNINDEXED) throw new StorageUnavailable('the read index is too far behind');
       const requireTime = () => {
-        if (performance.now() > deadline) throw new StorageUnavailable('a read took too long');
+        if (performance.now() > deadline || isLogLarge(path)) throw new StorageUnavailable('a read took too long');
       };
       return read({ all, first, unindexed, requireTime });
     } finally {
