@@ -54,11 +54,11 @@ type Step = () => void;
 /** Selects the chunk that every step works on, and notes it as done in the same transaction. */
 function createNextChunk(database: DatabaseSync): () => number {
   database.exec(`
-    CREATE TEMP TABLE chunk(id INTEGER PRIMARY KEY, message_id TEXT, from_number TEXT, instant TEXT);
+    CREATE TEMP TABLE chunk(id INTEGER PRIMARY KEY, message_id TEXT, from_number TEXT, instant TEXT, partition INTEGER);
     CREATE TEMP TABLE chunk_senders(from_number TEXT PRIMARY KEY, messages INTEGER) WITHOUT ROWID;
     CREATE TEMP TABLE chunk_instants(prefix TEXT PRIMARY KEY, messages INTEGER) WITHOUT ROWID`);
   const select = database.prepare(`
-    INSERT INTO chunk SELECT id, message_id, from_number, instant FROM inbox_file.messages
+    INSERT INTO chunk SELECT id, message_id, from_number, instant, ${partitionOf('instant')} FROM inbox_file.messages
     WHERE id > (SELECT indexed_through FROM progress) ORDER BY id LIMIT ${CHUNK_MESSAGES}`);
   const advance = database.prepare(`
     UPDATE progress SET indexed_through = (SELECT max(id) FROM chunk), messages = messages + (SELECT count(*) FROM chunk)`);
@@ -98,10 +98,10 @@ function countInstants(database: DatabaseSync): Step {
 
 function orderBySender(database: DatabaseSync): Step {
   const sql = `
-    INSERT INTO by_sender SELECT ${partitionOf('instant')} AS partition, from_number, instant, message_id, id FROM chunk
+    INSERT INTO by_sender SELECT partition, from_number, instant, message_id, id FROM chunk
       ORDER BY partition, from_number, instant, message_id;
     UPDATE partitions SET messages = partitions.messages + arrived.messages
-      FROM (SELECT ${partitionOf('instant')} AS number, count(*) AS messages FROM chunk GROUP BY number) AS arrived
+      FROM (SELECT partition AS number, count(*) AS messages FROM chunk GROUP BY partition) AS arrived
       WHERE partition = arrived.number`;
   return () => database.exec(sql);
 }
