@@ -4,7 +4,7 @@ import { PARTITION_MESSAGES, partitionOf, PREFIX_LENGTHS, TOP_SENDERS } from './
 import { createIndexTexts } from './index-texts.ts';
 
 /** Most messages that are taken into the index in one transaction. */
-export const CHUNK_MESSAGES = 8192;
+export const CHUNK_MESSAGES = 16_384;
 /** Of a partition that is split, those at its end, which go into a new one: that takes what comes next in the order of time. */
 const MOVED_MESSAGES = 4096;
 /** Between the numbers of two partitions, so that one can come between them, again and again. */

@@ -17,7 +17,7 @@ export interface Indexer {
 }
 
 /** So many new messages are worth a transaction: the fewer, the more of the same pages each of them writes again. */
-const WORTH_INDEXING = 8192;
+const WORTH_INDEXING = 16_384;
 /** Fewer wait so long at most. */
 const WAIT_MS = 1000;
 /** Each read looks at each message that is not in the index, a microsecond or two each. So many are taken in once a read has ended. */
