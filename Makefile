@@ -20,7 +20,7 @@ test: $(TOOLS) ## Type-check, build and run every test
 torture: build ## Run the long failure and overload scenarios and print their figures (minutes)
 	@scripts/node test/torture/run.ts $(ARGS)
 
-bench: build ## Measure speed and draw it into .bench/ (most of an hour); options: make bench ARGS="--help"
+bench: build ## Measure speed and draw it into .bench/ (some 25 minutes); options: make bench ARGS="--help"
 	@scripts/node test/bench/run.ts $(ARGS)
 
 coverage: $(TOOLS) ## Run every test and show the line coverage of src/
