@@ -6,6 +6,7 @@ import { after, describe, test } from 'node:test';
 import { instantOf, type Message } from '../../../src/message.ts';
 import type { MessageQuery, Position, Stats, Storage } from '../../../src/storage/storage.ts';
 import { createRandom } from '../../support/random.ts';
+import { REFERENCE_SCHEMA } from '../../support/reference-schema.ts';
 import { openTestStorage } from '../../support/storage.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 import { waitFor } from '../../support/wait.ts';
@@ -97,8 +98,7 @@ let storage = await openTestStorage({ after }, path);
 
 function makeReferenceFile(): void {
   const database = new DatabaseSync(path);
-  database.exec(`CREATE TABLE messages(id INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT UNIQUE NOT NULL,
-    from_number TEXT NOT NULL, to_number TEXT NOT NULL, ts TEXT NOT NULL, text TEXT NULL); BEGIN`);
+  database.exec(`${REFERENCE_SCHEMA}; BEGIN`);
   const insert = database.prepare('INSERT INTO messages(message_id, from_number, to_number, ts, text) VALUES (?, ?, ?, ?, ?)');
   for (const { message_id, from, to, ts, text } of messages) insert.run(message_id, from, to, ts, text);
   database.exec('COMMIT');

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
 import { message } from '../../support/messages.ts';
+import { REFERENCE_SCHEMA } from '../../support/reference-schema.ts';
 import { openTestStorage } from '../../support/storage.ts';
 import { temporaryFolder, type Scope } from '../../support/temporary.ts';
 import { waitFor } from '../../support/wait.ts';
@@ -36,8 +37,7 @@ async function requireRight(scope: Scope, path: string, messages: number): Promi
 function makeLargeFile(path: string, ts: string): void {
   const database = new DatabaseSync(path);
   database.exec(`
-    CREATE TABLE messages(id INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT UNIQUE NOT NULL,
-      from_number TEXT NOT NULL, to_number TEXT NOT NULL, ts TEXT NOT NULL, text TEXT NULL);
+    ${REFERENCE_SCHEMA};
     WITH RECURSIVE numbers(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers LIMIT 150000)
     INSERT INTO messages SELECT number, 'm' || number, '+12', '+13', ${ts}, hex(randomblob(100)) FROM numbers`);
   database.close();

@@ -4,12 +4,11 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
 import { StartRefused } from '../../../src/errors.ts';
+import { REFERENCE_SCHEMA } from '../../support/reference-schema.ts';
 import { openTestStorage } from '../../support/storage.ts';
 import { message } from '../../support/messages.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
-const REFERENCE_SCHEMA = `CREATE TABLE messages(id INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT UNIQUE NOT NULL,
-  from_number TEXT NOT NULL, to_number TEXT NOT NULL, ts TEXT NOT NULL, text TEXT NULL)`;
 const EVERYTHING = { limit: 100, offset: 0 };
 
 function makeDatabase(path: string, ...statements: string[]): void {
