@@ -33,10 +33,10 @@ up: ## Build the image and start the container (needs WEBHOOK_SECRET)
 	docker compose up --build --detach
 
 down: ## Stop the container; the volume stays
-	WEBHOOK_SECRET="$${WEBHOOK_SECRET:-unused}" docker compose down
+	docker compose down
 
 logs: ## Follow the container's log
-	WEBHOOK_SECRET="$${WEBHOOK_SECRET:-unused}" docker compose logs --follow
+	docker compose logs --follow
 
 clean: ## Remove what was built and installed; databases and the secret stay
 	rm -rf dist node_modules scripts/runtime/node_modules

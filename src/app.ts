@@ -1,29 +1,33 @@
 /** Wires all parts together. Tests start the real thing with it: port 0 and a temporary database. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Config } from './config.ts';
-import { StartRefused, StorageUnavailable, type UnavailableReason } from './errors.ts';
+import type { Config } from './config/config.ts';
+import type { Credentials } from './config/credentials.ts';
+import type { Reading } from './config/environment.ts';
+import { StorageUnavailable, type UnavailableReason } from './errors.ts';
 import type { Answered } from './http/answered.ts';
+import { requireToken } from './http/bearer.ts';
 import type { DrainReport } from './http/drain.ts';
-import { createListener, type HttpListener } from './http/listener.ts';
-import { createRouter, type Route } from './http/router.ts';
 import { describeError, type Log, type LogFields, type LogLevel } from './observe/log.ts';
 import { createMetrics, exposeState, type Metrics } from './observe/metrics.ts';
 import { exposeProcess } from './observe/process-metrics.ts';
 import { createShowReady, showLive } from './operations/health.ts';
 import { createReadiness, type Readiness } from './operations/readiness.ts';
+import { createReload } from './operations/reload.ts';
 import { createShowMetrics, hideMetrics } from './operations/show-metrics.ts';
+import { createPorts, type OpenPorts, type Ports } from './ports.ts';
 import { createListMessages } from './query/messages.ts';
 import { createShowStats } from './query/stats.ts';
+import { routesOf, type Handlers } from './routes.ts';
 import { openSqliteStorage, type SqliteStorageOptions } from './storage/sqlite/adapter.ts';
 import type { Storage, StorageSizes } from './storage/storage.ts';
 import { readVersion } from './version.ts';
 import { createReceive } from './webhook/receive.ts';
 
-export interface App {
-  /** The port that is listened on. */
-  readonly port: number;
+export interface App extends OpenPorts {
   /** Resolves when the service can never acknowledge again and has to be replaced; otherwise never. */
   readonly failure: Promise<UnavailableReason>;
+  /** Takes credentials that were read anew, or keeps all of the old ones where they have a problem. No request is lost for it. */
+  reload(reading: Reading<Credentials>): void;
   /** Answers what was received, then ends, within the time given or else the configured one. Never rejects. */
   stop(timeoutMs?: number): Promise<StopReport>;
 }
@@ -47,8 +51,9 @@ export interface AppOptions {
 /** How much of the time to stop is for connections; the rest is for the storage to close. */
 const DRAIN_SHARE = 0.8;
 
-/** Opens the database, then the port. Throws StartRefused where an operator has to mend something first. */
+/** Opens the database, then the ports. Throws StartRefused where an operator has to mend something first. */
 export async function startApp({ config, log, announce, droppedLogLines, openStorage = openSqliteStorage }: AppOptions): Promise<App> {
+  let { credentials } = config;
   const metrics = createMetrics();
   const storage = await openStorage({
     path: config.databasePath,
@@ -56,40 +61,50 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
     now: Date.now,
     observer: { batchCommitted: metrics.batchCommitted, notice: log },
   });
-  const readiness = createReadiness(config.secret !== null, storage, log);
-  const showMetrics = config.metricsEnabled
-    ? exposeMetrics({ metrics, storage, readiness, droppedLogLines, openConnections: () => listener.openConnections() })
-    : hideMetrics;
-  const routes: Route[] = [
-    { method: 'POST', path: '/webhook', handler: createReceive({ ...config, storage, log, metrics }) },
-    { method: 'GET', path: '/messages', handler: createListMessages(storage) },
-    { method: 'GET', path: '/stats', handler: createShowStats(storage) },
-    { method: 'GET', path: '/health/live', handler: showLive },
-    { method: 'GET', path: '/health/ready', handler: createShowReady(readiness) },
-    { method: 'GET', path: '/metrics', handler: showMetrics },
-  ];
-  const listener = createListener({
-    limits: config,
-    router: createRouter(routes),
+  const readiness = createReadiness(credentials.webhook !== null, storage, log);
+  const handlers: Handlers = {
+    receive: createReceive({
+      ...config, requiresClientCertificate: config.tls?.requiresClientCertificate ?? false,
+      keys: () => credentials.webhook, now: Date.now, storage, log, metrics,
+    }),
+    listMessages: createListMessages(storage),
+    showStats: createShowStats(storage),
+    showLive,
+    showReady: createShowReady(readiness),
+    showMetrics: config.metricsEnabled ? exposeMetrics({
+      metrics, storage, readiness, droppedLogLines, openConnections: () => ports.openConnections(), credentials: () => credentials,
+    }) : hideMetrics,
+  };
+  const guards = {
+    reader: requireToken(() => credentials.readToken, metrics.readTokenVerified),
+    monitoring: requireToken(() => (config.metricsEnabled ? credentials.metricsToken : null), () => {}),
+  };
+  const ports = createPorts(config, (sides) => routesOf(sides, handlers, guards), {
     onAnswered: (answered) => reportAnswered(answered, log, metrics),
     onConnectionRefused: metrics.connectionRefused,
+    onHandshakeFailed: metrics.handshakeFailed,
     onFailed: (requestId, error) => reportFailure(requestId, error, log),
   });
 
   await readiness.check();
-  const port = await openPort(listener, config, async () => {
-    await storage.close();
-  });
-  announce('listening', { host: config.host, port });
+  const open = await openOrClose(ports, storage);
+  announce('listening', describePorts(config, open));
   readiness.watch();
 
   return {
-    port,
+    ...open,
     failure: storage.failure,
+    reload: createReload({
+      log, metrics,
+      take(renewed) {
+        credentials = renewed;
+        if (renewed.tls !== null) ports.renewTls(renewed.tls);
+      },
+    }),
     async stop(timeoutMs = config.shutdownTimeoutMs) {
       readiness.drain();
       const deadline = delay(timeoutMs, false, { ref: false });
-      const report = await listener.drain(timeoutMs * DRAIN_SHARE);
+      const report = await ports.drain(timeoutMs * DRAIN_SHARE);
       readiness.stop();
       const storageClosed = await Promise.race([storage.close().then(() => true), deadline]);
       return { ...report, storageClosed };
@@ -97,20 +112,17 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
   };
 }
 
-async function openPort(listener: HttpListener, { host, port }: Config, undo: () => Promise<void>): Promise<number> {
+async function openOrClose(ports: Ports, storage: Storage): Promise<OpenPorts> {
   try {
-    return await listener.listen(host, port);
+    return await ports.open();
   } catch (error) {
-    await undo();
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
-    const problems: Partial<Record<string, string>> = {
-      EADDRINUSE: `PORT ${port} on ${host} is already in use; stop what uses it or choose another`,
-      EACCES: `PORT ${port} on ${host} needs privileges that this user lacks; choose one from 1024`,
-      EADDRNOTAVAIL: `HOST ${host} is not an address of this machine`,
-      ENOTFOUND: `HOST ${host} cannot be resolved`,
-    };
-    throw new StartRefused([problems[code] ?? `HOST ${host} and PORT ${port} cannot be listened on (${code})`]);
+    await storage.close();
+    throw error;
   }
+}
+
+function describePorts({ host, tls, privateSide }: Config, { port, privatePort }: OpenPorts): LogFields {
+  return { host, port, tls: tls !== null, ...(privateSide && { private_host: privateSide.host, private_port: privatePort }) };
 }
 
 interface ExposedParts {
@@ -119,9 +131,10 @@ interface ExposedParts {
   readonly readiness: Readiness;
   readonly droppedLogLines: () => number;
   readonly openConnections: () => number;
+  readonly credentials: () => Credentials;
 }
 
-function exposeMetrics({ metrics, storage, readiness, droppedLogLines, openConnections }: ExposedParts) {
+function exposeMetrics({ metrics, storage, readiness, droppedLogLines, openConnections, credentials }: ExposedParts) {
   let sizes: Partial<StorageSizes> = {};
   exposeState(metrics.registry, {
     version: readVersion(),
@@ -130,6 +143,7 @@ function exposeMetrics({ metrics, storage, readiness, droppedLogLines, openConne
     readsWaiting: storage.readsWaiting,
     indexLag: storage.indexLag,
     ready: () => readiness.reasons().length === 0,
+    certificateExpiresAt: () => credentials().tls?.expiresAt,
     openConnections,
     droppedLogLines,
     lastStoredAt: storage.lastStoredAt,

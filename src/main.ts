@@ -1,7 +1,10 @@
 /** The process: arguments and environment in, signals heard, exit statuses out. */
 import { parseArgs } from 'node:util';
 import { startApp, type App } from './app.ts';
-import { readConfig, type Config } from './config.ts';
+import { readConfig, type Config } from './config/config.ts';
+import { readCredentials } from './config/credentials.ts';
+import { readEnvironment } from './config/environment.ts';
+import { warningsOf } from './config/warnings.ts';
 import { StartRefused } from './errors.ts';
 import { createLineWriter, openLogDescriptor, type LineWriter } from './observe/line-writer.ts';
 import { createLog, describeError, type Log } from './observe/log.ts';
@@ -32,17 +35,17 @@ export async function main(args: readonly string[]): Promise<void> {
     lines.write(readVersion());
     return exit(EXIT_OK);
   }
-  const reading = readConfig(process.env);
+  const reading = readEnvironment(process.env, readConfig);
   const problems = [...(command === 'unknown' ? [USAGE] : []), ...(reading.valid ? [] : reading.problems)];
   if (!reading.valid || problems.length > 0) {
     plainLog('ERROR', 'start_refused', { problems });
     return exit(EXIT_REFUSED);
   }
   if (command === 'check-config') {
-    plainLog('INFO', 'config_valid', { warnings: warningsOf(reading.config) });
+    plainLog('INFO', 'config_valid', { warnings: warningsOf(reading.value, Date.now()) });
     return exit(EXIT_OK);
   }
-  await serve(reading.config, lines);
+  await serve(reading.value, lines);
 }
 
 const USAGE = 'the arguments are none, --check-config or --version';
@@ -60,10 +63,6 @@ function readCommand(args: readonly string[]): 'serve' | 'check-config' | 'versi
   }
 }
 
-function warningsOf(config: Config): string[] {
-  return config.secret === null ? ['WEBHOOK_SECRET is not set: no message will be accepted'] : [];
-}
-
 async function serve(config: Config, lines: LineWriter): Promise<void> {
   const log = createLog(lines, config.logLevel);
   const fail = (error: unknown) => {
@@ -71,14 +70,19 @@ async function serve(config: Config, lines: LineWriter): Promise<void> {
     void exitAfterFlush(lines, EXIT_FAILED);
   };
   process.on('uncaughtException', fail);
-  for (const warning of warningsOf(config)) log('WARNING', 'config_warning', { warning });
 
   const shutdown = createShutdown(log, lines);
   const announce = createLog(lines, 'INFO');
+  const starting = startApp({
+    config, log, announce: (event, fields) => announce('INFO', event, fields), droppedLogLines: lines.dropped,
+  });
+  const readAgain = () => readEnvironment(process.env, (environment) => readCredentials(environment, config));
+  process.on('SIGHUP', () => void starting.then((app) => app.reload(readAgain()), () => {}));
   try {
-    shutdown.watch(await startApp({
-      config, log, announce: (event, fields) => announce('INFO', event, fields), droppedLogLines: lines.dropped,
-    }));
+    shutdown.watch(await starting);
+    // Only now, so that a start that is refused says why in a line of its own.
+    log('INFO', 'credentials_read', { set: config.credentials.set });
+    for (const warning of warningsOf(config, Date.now())) log('WARNING', 'config_warning', { warning });
   } catch (error) {
     if (!(error instanceof StartRefused)) return fail(error);
     log('ERROR', 'start_refused', { problems: error.problems });

@@ -8,11 +8,16 @@ import { exchangeRaw } from './support/raw-http.ts';
 const SECRET = 'canary-secret-4711';
 const NUMBER = '+4711471147114';
 const TEXT = 'canary-text-4711';
+const TOKEN = 'canary-token-4711';
 const SIGNATURE = 'ca4711'.padEnd(64, '0');
-const CANARIES = [SECRET, NUMBER, NUMBER.slice(1), TEXT, SIGNATURE, 'canary'];
+const CANARIES = [SECRET, TOKEN, NUMBER, NUMBER.slice(1), TEXT, SIGNATURE, 'canary'];
 
 test('secrets, signatures, phone numbers and texts appear in no log line, metric or error body', async (t) => {
-  const app = await startTestApp(t, { WEBHOOK_SECRET: SECRET });
+  const app = await startTestApp(t, {
+    WEBHOOK_SECRET: SECRET, WEBHOOK_SECRET_PREVIOUS: `${SECRET}-previous`, READ_TOKEN: TOKEN, METRICS_TOKEN: `${TOKEN}-metrics`,
+    SIGNATURE_SCHEMES: 'x-signature,standard-webhooks',
+  });
+  const authorization = { Authorization: `Bearer ${TOKEN}` };
   const valid = message({ message_id: 'plain', from: NUMBER, to: NUMBER, text: TEXT });
   const bodies = [
     valid, { ...valid, text: 'another canary' }, { ...valid, from: `${NUMBER}x` }, { ...valid, ts: TEXT }, { ...valid, message_id: [TEXT] },
@@ -27,10 +32,13 @@ test('secrets, signatures, phone numbers and texts appear in no log line, metric
     await keep(await app.post(body, { 'X-Signature': sign(body, SECRET) }));
     await keep(await app.post(body, { 'X-Signature': SIGNATURE }));
     await keep(await app.post(body, { 'X-Signature': `sha256=${SECRET}` }));
+    await keep(await app.post(body, { 'webhook-id': TEXT, 'webhook-timestamp': TEXT, 'webhook-signature': `v1,${SIGNATURE}` }));
     await keep(await app.post(body, { 'X-Signature': sign(body, SECRET), 'Content-Encoding': TEXT }));
   }
   for (const query of [`from=${NUMBER}`, `q=${TEXT}`, `q=${'canary'.repeat(99)}`, `since=${TEXT}`, `limit=${TEXT}`, `${TEXT}=%ff`, `offset=${NUMBER}`]) {
-    await keep(await app.get(`/messages?${query}`));
+    await keep(await app.get(`/messages?${query}`, { headers: authorization }));
+    await keep(await app.get(`/messages?${query}`, { headers: { Authorization: `Bearer ${SECRET}` } }));
+    await keep(await app.get(`/metrics?${query}`, { headers: authorization }));
   }
   await keep(await app.get(`/${TEXT}/${encodeURIComponent(NUMBER)}?${TEXT}`));
   for (const bytes of [
@@ -41,7 +49,9 @@ test('secrets, signatures, phone numbers and texts appear in no log line, metric
     const answer = await exchangeRaw(app.port, bytes);
     errorBodies.push(answer);
   }
-  const metrics = await (await app.get('/metrics')).text();
+  const metrics = await (await app.get('/metrics', { headers: { Authorization: `Bearer ${TOKEN}-metrics` } })).text();
+  assert.match(metrics, /^messages_stored_total [1-9]/m);
+  app.reload();
   await app.stop();
 
   assert.ok(errorBodies.length > 40 && app.logs.length > 80);

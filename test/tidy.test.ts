@@ -15,8 +15,8 @@ const MAX_FUNCTION_LINES = 60;
  * folder under src/, or by the file where it has none.
  */
 const LAYERS = [
-  ['server.ts', 'healthcheck.ts'], ['main.ts'], ['app.ts'], ['webhook', 'query', 'operations'], ['http', 'storage'],
-  ['config.ts', 'observe'], ['message.ts', 'errors.ts', 'version.ts'],
+  ['server.ts', 'healthcheck.ts'], ['main.ts'], ['app.ts'], ['ports.ts', 'routes.ts'], ['webhook', 'query', 'operations'], ['http', 'storage'],
+  ['config', 'observe'], ['message.ts', 'errors.ts', 'version.ts'],
 ];
 
 const layerOf = (path: string) => LAYERS.findIndex((layer) => layer.includes(relative(SOURCE, path).split('/')[0] ?? ''));

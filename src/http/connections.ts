@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import { createExchange, type OpenExchange } from './exchange.ts';
 
 export interface ConnectionLimits {
@@ -18,6 +19,8 @@ export interface Connections {
   drained(): number;
   /** Takes in a new connection, in place of the longest idle one where there are too many; false where none is idle. */
   track(socket: Socket): boolean;
+  /** Goes on with a connection that was taken in as the TLS socket that its handshake made of it. */
+  secure(socket: TLSSocket): void;
   /** A new exchange, or undefined on a connection that takes no more requests. */
   begin(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): OpenExchange | undefined;
   /** Counts an exchange as answered; returns whether its connection ends with this answer. */
@@ -27,6 +30,8 @@ export interface Connections {
    * was none, or undefined where the connection takes no more already.
    */
   refuseMore(socket: Duplex): OpenExchange | null | undefined;
+  /** Every connection that is open now ends with the next answer that is its newest. */
+  endAfterNextAnswer(): void;
   /** From now on every connection ends with the answer to its newest request. */
   drain(): void;
 }
@@ -36,7 +41,8 @@ const MAX_PIPELINED = 100;
 
 /** node:http reads the requests of a connection one after the other, and writes their answers in the same order. */
 interface Connection {
-  readonly socket: Socket;
+  /** What requests come on: the TLS socket after a handshake. */
+  socket: Socket;
   latest: OpenExchange | null;
   /**
    * In an array, not in a Set: V8 lets the outgrown table of a Set point to the next one, and so, until the next full
@@ -44,12 +50,13 @@ interface Connection {
    */
   readonly pending: OpenExchange[];
   takesMore: boolean;
+  endsAfterNextAnswer: boolean;
   /** Milliseconds on the monotonic clock since when nothing is pending. Silent connections and half-sent heads are idle too. */
   idleSince: number;
 }
 
 export function createConnections({ maxConnections, requestTimeoutMs }: ConnectionLimits): Connections {
-  const connections = new Map<Duplex, Connection>();
+  const { connections, add, secure } = createTable();
   let draining = false;
   let drained = 0;
 
@@ -59,13 +66,10 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
     drained: () => drained,
     track(socket) {
       if (connections.size >= maxConnections && !evictLongestIdle(connections)) return false;
-      connections.set(socket, { socket, latest: null, pending: [], takesMore: true, idleSince: performance.now() });
-      // node:http takes its own listener away at a CONNECT, and a reset without one would end the process.
-      socket.on('error', () => socket.destroy());
-      // node:http closes the response that it is writing, and forgets those that wait behind it; so do they here.
-      socket.once('close', () => connections.delete(socket));
+      add(socket);
       return true;
     },
+    secure,
     begin(request, response, expectsContinue) {
       const connection = connections.get(request.socket);
       // What follows a refused request on its connection could be bytes of that request (RFC 9112 section 9.6).
@@ -85,7 +89,7 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
       const connection = connections.get(exchange.request.socket);
       // Only the newest may end the connection: an older one would cut off the answers behind it.
       if (connection?.latest !== exchange) return false;
-      connection.takesMore &&= !draining && !exchange.leavesBodyUnread();
+      connection.takesMore &&= !draining && !connection.endsAfterNextAnswer && !exchange.leavesBodyUnread();
       return !connection.takesMore;
     },
     refuseMore(socket) {
@@ -94,9 +98,47 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
       connection.takesMore = false;
       return connection.latest;
     },
+    endAfterNextAnswer() {
+      for (const connection of connections.values()) connection.endsAfterNextAnswer = true;
+    },
     drain() { draining = true; },
   };
 }
+
+/** The open connections by the socket that requests come on. */
+function createTable() {
+  const connections = new Map<Duplex, Connection>();
+  /** A TLS socket does not tell which connection it is made of; where that comes from does. */
+  const byPeer = new Map<string, Connection>();
+
+  return {
+    connections,
+    add(socket: Socket): void {
+      const connection: Connection = {
+        socket, latest: null, pending: [], takesMore: true, endsAfterNextAnswer: false, idleSince: performance.now(),
+      };
+      const peer = peerOf(socket);
+      connections.set(socket, connection);
+      byPeer.set(peer, connection);
+      // node:http takes its own listener away at a CONNECT, and a reset without one would end the process.
+      socket.on('error', () => socket.destroy());
+      // node:http closes the response that it is writing, and forgets those that wait behind it; so do they here.
+      socket.once('close', () => {
+        connections.delete(connection.socket);
+        if (byPeer.get(peer) === connection) byPeer.delete(peer);
+      });
+    },
+    secure(socket: TLSSocket): void {
+      const connection = byPeer.get(peerOf(socket));
+      if (connection === undefined) return void socket.destroy();
+      connections.delete(connection.socket);
+      connections.set(socket, connection);
+      connection.socket = socket.on('error', () => socket.destroy());
+    },
+  };
+}
+
+const peerOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`;
 
 function endAfterLatest(connection: Connection): undefined {
   connection.takesMore = false;

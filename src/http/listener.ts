@@ -3,6 +3,8 @@
  * leaves open is closed here: its limits, requests it cannot read, the end of the service.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
+import type { TlsCredentials } from '../config/tls-credentials.ts';
 import type { Answered } from './answered.ts';
 import { createConnections, type Connections } from './connections.ts';
 import { drain, type DrainReport } from './drain.ts';
@@ -11,6 +13,7 @@ import { createRefusal } from './refusal.ts';
 import { badRequest, EXPECTATION_FAILED, replyToError, type Reply } from './reply.ts';
 import { readHead } from './request-head.ts';
 import { type Router, UNMATCHED } from './router.ts';
+import { secureContextOf } from './tls.ts';
 
 /** What a client may take; times in milliseconds. `Config` has it. */
 export interface Limits {
@@ -22,9 +25,12 @@ export interface Limits {
 
 export interface ListenerOptions {
   readonly limits: Limits;
+  /** Null: plain HTTP. */
+  readonly tls: TlsCredentials | null;
   readonly router: Router;
   readonly onAnswered: (answered: Answered) => void;
   readonly onConnectionRefused: () => void;
+  readonly onHandshakeFailed: () => void;
   /** A handler threw; its request is answered as `replyToError` says. */
   readonly onFailed: (requestId: string, error: unknown) => void;
 }
@@ -33,6 +39,8 @@ export interface HttpListener {
   /** Resolves with the port once it is open; rejects with the error of node:net where it can't be. */
   listen(host: string, port: number): Promise<number>;
   openConnections(): number;
+  /** New connections get these; the open ones end with their next answer, as they rest on the old ones. No effect without TLS. */
+  renewTls(tls: TlsCredentials): void;
   /**
    * Answers what was fully received, refuses or closes the rest, and resolves when every connection is closed, after
    * `timeoutMs` milliseconds at the latest.
@@ -46,7 +54,7 @@ const STALLED_SOCKET_MARGIN_MS = 5000;
 
 export function createListener(options: ListenerOptions): HttpListener {
   const connections = createConnections(options.limits);
-  const server = createLimitedServer(options.limits);
+  const { server, secureServer } = createLimitedServer(options);
   const answer = createAnswer(options, connections);
   const refusal = createRefusal(connections, options.onAnswered);
   const accept = createAccept(options, connections, answer);
@@ -54,6 +62,11 @@ export function createListener(options: ListenerOptions): HttpListener {
   server.on('connection', (socket) => {
     if (connections.track(socket)) return;
     options.onConnectionRefused();
+    socket.destroy();
+  });
+  secureServer?.on('secureConnection', connections.secure);
+  secureServer?.on('tlsClientError', (_error, socket) => {
+    options.onHandshakeFailed();
     socket.destroy();
   });
   server.on('request', (request, response) => accept(request, response, false));
@@ -68,25 +81,41 @@ export function createListener(options: ListenerOptions): HttpListener {
   return {
     listen: (host, port) => listen(server, host, port),
     openConnections: connections.open,
+    renewTls(tls) {
+      secureServer?.setSecureContext(secureContextOf(tls));
+      connections.endAfterNextAnswer();
+    },
     drain: (timeoutMs) => drain(server, connections, timeoutMs),
   };
 }
 
-function createLimitedServer({ headerTimeoutMs, requestTimeoutMs, idleTimeoutMs }: Limits): Server {
-  const server = createServer({
+/** `secureServer` is the same server where it speaks TLS, else undefined. */
+function createLimitedServer({ limits, tls }: ListenerOptions): { server: Server; secureServer: SecureServer | undefined } {
+  const { headerTimeoutMs, requestTimeoutMs, idleTimeoutMs } = limits;
+  const options = {
     headersTimeout: Math.min(headerTimeoutMs, requestTimeoutMs),
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: idleTimeoutMs,
     connectionsCheckingInterval: TIMEOUT_CHECK_MS,
     // Judged in request-head.ts, so that the refusal has the headers that every answer has.
     requireHostHeader: false,
+  };
+  const secureServer = tls === null ? undefined : createSecureServer({
+    ...options,
+    ...secureContextOf(tls),
+    handshakeTimeout: headerTimeoutMs,
+    requestCert: tls.clientCa !== null,
+    // Health is open to those without a certificate; the webhook looks at it.
+    rejectUnauthorized: false,
   });
+  const server: Server = secureServer ?? createServer(options);
   // The head is bounded in bytes; a bound on the count would drop the rest without a word, a second signature among them.
   server.maxHeadersCount = 0;
   // A socket without any traffic in the middle of an exchange; later than the timeout of a request, which gets an answer.
   server.setTimeout(requestTimeoutMs + STALLED_SOCKET_MARGIN_MS);
   // A client may end its side of the connection as soon as it has sent its request. Not in the types of node:http.
-  return Object.assign(server, { httpAllowHalfOpen: true });
+  Object.assign(server, { httpAllowHalfOpen: true });
+  return { server, secureServer };
 }
 
 type Answer = (exchange: OpenExchange, route: string, reply: Reply) => void;

@@ -1,20 +1,26 @@
+import { ROTATION_KEYS, type RotationKey } from '../config/credentials.ts';
 import { createRegistry, type Registry } from './prometheus.ts';
 
 /** Every metric of the service itself is named here, once. The process's own are in `process-metrics.ts`. */
 
 /** How a webhook request ended (README, POST /webhook). */
 export const WEBHOOK_RESULTS = [
-  'ok', 'unavailable', 'unsupported_encoding', 'payload_too_large', 'aborted', 'invalid_signature', 'invalid_payload',
+  'ok', 'unavailable', 'invalid_client_certificate', 'unsupported_encoding', 'payload_too_large', 'aborted', 'invalid_signature', 'invalid_payload',
 ] as const;
 export type WebhookResult = (typeof WEBHOOK_RESULTS)[number];
 
-export const SIGNATURE_FAULTS = ['missing', 'malformed', 'mismatch'] as const;
+export const SIGNATURE_FAULTS = ['missing', 'malformed', 'mismatch', 'timestamp'] as const;
 export type SignatureFault = (typeof SIGNATURE_FAULTS)[number];
+
+export const RELOAD_OUTCOMES = ['ok', 'failed'] as const;
+/** Whether a reload took the new credentials, or kept the old ones. */
+export type ReloadOutcome = (typeof RELOAD_OUTCOMES)[number];
 
 /** Methods that have a series of their own; any other is counted as `other`. */
 const COUNTED_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
 const LATENCY_BOUNDS_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const MS_PER_DAY = 24 * 60 * 60 * 1000;
 const BATCH_SIZE_BOUNDS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
 /** What happened, told by the part where it happened. */
@@ -22,7 +28,12 @@ export interface Metrics {
   readonly registry: Registry;
   requestAnswered(method: string | null, route: string, status: number, latencyMs: number | null): void;
   connectionRefused(): void;
+  handshakeFailed(): void;
+  /** A read token was right: the one in use, or the one before it. */
+  readTokenVerified(key: RotationKey): void;
+  credentialsReloaded(outcome: ReloadOutcome): void;
   webhookEnded(result: WebhookResult): void;
+  signatureVerified(key: RotationKey): void;
   signatureRefused(fault: SignatureFault): void;
   messageStored(): void;
   messageRepeated(conflicting: boolean): void;
@@ -35,10 +46,14 @@ export function createMetrics(): Metrics {
   const latency = registry.histograms('http_request_duration_seconds',
     'Time from the head of a request to its answer.', ['route'], LATENCY_BOUNDS_SECONDS);
   const refused = registry.counter('http_connections_refused_total', 'Connections closed at once because too many were open.');
-  const webhooks = registry.counters('webhook_requests_total', 'Webhook requests by how they ended.', ['result']);
-  for (const result of WEBHOOK_RESULTS) webhooks.with(result);
-  const signatures = registry.counters('webhook_signature_failures_total', 'Refused signatures by reason.', ['reason']);
-  for (const fault of SIGNATURE_FAULTS) signatures.with(fault);
+  const handshakes = registry.counter('tls_handshakes_failed_total', 'Connections that ended before their TLS handshake was done.');
+  const webhooks = registry.counters('webhook_requests_total', 'Webhook requests by how they ended.', ['result'], WEBHOOK_RESULTS);
+  const signatures = registry.counters('webhook_signature_failures_total', 'Refused signatures by reason.', ['reason'], SIGNATURE_FAULTS);
+  const verified = registry.counters('webhook_signatures_verified_total', 'Right signatures by the key that they were made with.',
+    ['key'], ROTATION_KEYS);
+  const tokens = registry.counters('read_tokens_verified_total', 'Reads with a right token, by which one it was.', ['key'], ROTATION_KEYS);
+  const reloads = registry.counters('credentials_reloads_total', 'Reloads of the credentials: new ones taken, or all old ones kept.',
+    ['outcome'], RELOAD_OUTCOMES);
   const stored = registry.counter('messages_stored_total', 'Messages stored since start.');
   const repeated = registry.counter('webhook_duplicates_total', 'Repeats of a stored message_id, conflicting ones included.');
   const conflicting = registry.counter('webhook_conflicting_duplicates_total',
@@ -54,7 +69,11 @@ export function createMetrics(): Metrics {
       if (latencyMs !== null) latency.with(route).observe(latencyMs / 1000);
     },
     connectionRefused: () => refused.increment(),
+    handshakeFailed: () => handshakes.increment(),
+    readTokenVerified: (key) => tokens.with(key).increment(),
+    credentialsReloaded: (outcome) => reloads.with(outcome).increment(),
     webhookEnded: (result) => webhooks.with(result).increment(),
+    signatureVerified: (key) => verified.with(key).increment(),
     signatureRefused: (fault) => signatures.with(fault).increment(),
     messageStored: () => stored.increment(),
     messageRepeated(differs) {
@@ -76,6 +95,8 @@ export interface StateSources {
   readsWaiting(): number;
   indexLag(): number;
   ready(): boolean;
+  /** When the server's certificate expires, in milliseconds since 1970. */
+  certificateExpiresAt(): number | undefined;
   openConnections(): number;
   droppedLogLines(): number;
   /** Milliseconds since 1970. */
@@ -94,6 +115,10 @@ export function exposeState(registry: Registry, sources: StateSources): void {
     sqlite_version: sources.sqliteVersion,
   });
   registry.gauge('webhook_inbox_ready', '1 where /health/ready answers 200, else 0.', () => (sources.ready() ? 1 : 0));
+  registry.gauge('tls_certificate_expiry_days', 'Days until the server certificate expires.', () => {
+    const at = sources.certificateExpiresAt();
+    return at === undefined ? undefined : (at - Date.now()) / MS_PER_DAY;
+  });
   registry.gauge('http_connections_open', 'Open connections.', sources.openConnections);
   registry.gauge('storage_queue_depth', 'Messages accepted for storing and not yet answered.', sources.queueDepth);
   registry.gauge('storage_reads_waiting', 'Reads that wait for a reader thread.', sources.readsWaiting);

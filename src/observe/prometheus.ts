@@ -24,7 +24,8 @@ export interface Family<Series> {
 export interface Registry {
   /** A counter that starts at 0. Its name ends in `_total`. */
   counter(name: string, help: string): Counter;
-  counters(name: string, help: string, labelNames: readonly string[]): Family<Counter>;
+  /** The series of the label's `known` values are shown from the start, at 0. */
+  counters(name: string, help: string, labelNames: readonly string[], known?: readonly string[]): Family<Counter>;
   /** Cumulative buckets with the upper bounds `bounds`, ascending; `+Inf` is added here. */
   histograms(name: string, help: string, labelNames: readonly string[], bounds: readonly number[]): Family<Histogram>;
   histogram(name: string, help: string, bounds: readonly number[]): Histogram;
@@ -72,7 +73,11 @@ export function createRegistry(): Registry {
     };
   }
 
-  const counters: Registry['counters'] = (name, help, labelNames) => addFamily('counter', name, help, labelNames, createCounter);
+  const counters: Registry['counters'] = (name, help, labelNames, known = []) => {
+    const family = addFamily('counter', name, help, labelNames, createCounter);
+    for (const value of known) family.with(value);
+    return family;
+  };
   const histograms: Registry['histograms'] = (name, help, labelNames, bounds) =>
     addFamily('histogram', name, help, labelNames, (family, labels) => createHistogram(family, labels, bounds));
   const readAtScrape = (kind: Kind): Registry['gauge'] => (name, help, read, labels = {}) =>

@@ -2,22 +2,23 @@
  * POST /webhook: the order of work, a step a line. Each step either leads on or decides how the
  * request ends; what that means for the answer, the log and the metrics is decided once, at the end.
  */
-import type { KeyObject } from 'node:crypto';
+import type { Rotation, WebhookKey } from '../config/credentials.ts';
 import { StorageUnavailable } from '../errors.ts';
 import { type BodyAbort, declaredLength } from '../http/body.ts';
 import type { Exchange } from '../http/exchange.ts';
 import { badRequest, errorReply, OK, REQUEST_INCOMPLETE, UNAVAILABLE, unprocessable, type Reply } from '../http/reply.ts';
-import { headerValues } from '../http/request-head.ts';
 import type { Handler } from '../http/router.ts';
+import { type ClientCertificateFault, clientCertificateFault } from '../http/tls.ts';
 import { type Fault, type Message, validateMessage } from '../message.ts';
 import { describeError, type Log, type LogFields, type LogLevel } from '../observe/log.ts';
 import type { Metrics, SignatureFault } from '../observe/metrics.ts';
 import type { AppendOutcome, Storage } from '../storage/storage.ts';
-import { signatureFault } from './signature.ts';
+import { type SignatureRules, verifySignature } from './signature.ts';
 
-export interface ReceiveOptions {
-  /** Null where none is set: then nothing is accepted. */
-  readonly secret: KeyObject | null;
+export interface ReceiveOptions extends SignatureRules {
+  /** The keys of this moment; null where none is set: then nothing is accepted. */
+  readonly keys: () => Rotation<WebhookKey> | null;
+  readonly requiresClientCertificate: boolean;
   readonly maxBodyBytes: number;
   readonly storage: Pick<Storage, 'append' | 'hasRoom'>;
   readonly log: Log;
@@ -31,6 +32,7 @@ type SendersAbort = Exclude<BodyAbort, 'shutting down'>;
 type Ending =
   | { readonly result: 'ok'; readonly message_id: string; readonly outcome: AppendOutcome }
   | { readonly result: 'unavailable'; readonly message_id: string | null; readonly reason: string }
+  | { readonly result: 'invalid_client_certificate'; readonly reason: ClientCertificateFault }
   | { readonly result: 'unsupported_encoding' }
   | { readonly result: 'payload_too_large' }
   | { readonly result: 'aborted'; readonly reason: SendersAbort }
@@ -67,8 +69,11 @@ function createBudget(total: number) {
 }
 
 async function receive(exchange: Exchange, options: ReceiveOptions, bodies: Budget): Promise<Ending> {
-  const { secret, maxBodyBytes, storage, log } = options;
-  if (secret === null) return { result: 'unavailable', message_id: null, reason: 'no secret is set' };
+  const { maxBodyBytes, storage, log } = options;
+  const certificateFault = options.requiresClientCertificate ? clientCertificateFault(exchange.request.socket) : null;
+  if (certificateFault !== null) return { result: 'invalid_client_certificate', reason: certificateFault };
+  const keys = options.keys();
+  if (keys === null) return { result: 'unavailable', message_id: null, reason: 'no secret is set' };
   if (!storage.hasRoom()) return { result: 'unavailable', message_id: null, reason: 'the queue is full' };
 
   const { headers, rawHeaders } = exchange.request;
@@ -86,8 +91,10 @@ async function receive(exchange: Exchange, options: ReceiveOptions, bodies: Budg
       : { result: 'aborted', reason: body.why };
   }
 
-  const reason = signatureFault(headerValues(rawHeaders, 'x-signature'), body.bytes, secret);
-  if (reason !== null) return { result: 'invalid_signature', reason };
+  // The body may have taken long: the keys of now.
+  const verdict = verifySignature(rawHeaders, body.bytes, options.keys() ?? keys, options);
+  if ('fault' in verdict) return { result: 'invalid_signature', reason: verdict.fault };
+  options.metrics.signatureVerified(verdict.key);
 
   const reading = readMessage(body.bytes);
   if (!reading.valid) return { result: 'invalid_payload', faults: reading.faults };
@@ -127,12 +134,14 @@ async function store(message: Message, storage: ReceiveOptions['storage'], log: 
 }
 
 const UNSUPPORTED_ENCODING = errorReply(415, 'Content-Encoding must be absent or identity');
+const INVALID_CLIENT_CERTIFICATE = errorReply(401, 'a certificate of the configured client CA is required');
 const INVALID_SIGNATURE = errorReply(401, 'invalid signature');
 
 function replyTo(ending: Ending, maxBodyBytes: number): Reply {
   switch (ending.result) {
     case 'ok': return OK;
     case 'unavailable': return UNAVAILABLE;
+    case 'invalid_client_certificate': return INVALID_CLIENT_CERTIFICATE;
     case 'unsupported_encoding': return UNSUPPORTED_ENCODING;
     case 'payload_too_large': return errorReply(413, `the body must have at most ${maxBodyBytes} bytes`);
     case 'aborted': return ABORTED_REPLIES[ending.reason];

@@ -1,18 +1,71 @@
+/** Decides whether a request is signed: which scheme it follows, with which key, and whether the time that it names is near. */
 import { createHmac, timingSafeEqual, type KeyObject } from 'node:crypto';
+import { matchingKey, type Rotation, type RotationKey, type WebhookKey } from '../config/credentials.ts';
+import type { SchemeName } from '../config/settings.ts';
+import { headerValues } from '../http/request-head.ts';
 import type { SignatureFault } from '../observe/metrics.ts';
+import { standardWebhooks } from './standard-webhooks.ts';
+import { xSignature } from './x-signature.ts';
 
-const SHA256_HEX = /^(?:sha256=)?([0-9a-fA-F]{64})$/;
+/** A way to sign a request: the headers that carry it, all lower case, and what their values say. */
+export interface Scheme {
+  readonly headers: readonly string[];
+  /** Reads one value of each header, in that order; null where one is malformed. */
+  parse(values: readonly string[]): Claim | null;
+}
+
+/** What a request says of its own signature. */
+export interface Claim {
+  /** What is signed before the body, each character a byte (Latin-1, as node:http has headers). */
+  readonly signedPrefix: string;
+  /** HMAC-SHA256 values of 32 bytes; one of them has to be right. */
+  readonly signatures: readonly Buffer[];
+  /** When it was signed, in seconds since 1970; null where the scheme does not tell. */
+  readonly signedAt: number | null;
+}
+
+/** Which key a request is signed with, or why it is not accepted. */
+export type Verdict = { readonly key: RotationKey } | { readonly fault: SignatureFault };
+
+export interface SignatureRules {
+  /** The accepted ones. */
+  readonly signatureSchemes: readonly SchemeName[];
+  /** Largest difference between the signed time and now, either way. */
+  readonly signatureToleranceSeconds: number;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+const SCHEMES: Readonly<Record<SchemeName, Scheme>> = { 'x-signature': xSignature, 'standard-webhooks': standardWebhooks };
 
 /**
- * Checks the values of the X-Signature headers against the HMAC-SHA256 (RFC 2104, FIPS 180-4) of the raw body.
- * Returns null where exactly one was sent and is right. Compares in constant time; pure, and throws nothing.
+ * Checks the headers of a request (`IncomingMessage.rawHeaders`) against the HMAC-SHA256 (RFC 2104, FIPS 180-4) of what its
+ * scheme signs. The headers that came decide on the scheme; those of two are malformed. Compares in constant time; throws nothing.
  */
-export function signatureFault(headers: readonly string[], body: Uint8Array, secret: KeyObject): SignatureFault | null {
-  const [header, ...repeated] = headers;
-  if (header === undefined) return 'missing';
-  // Buffer.from(…, 'hex') ignores what follows the first wrong digit, so the form is checked before.
-  const digits = repeated.length === 0 ? SHA256_HEX.exec(header)?.[1] : undefined;
-  if (digits === undefined) return 'malformed';
-  const expected = createHmac('sha256', secret).update(body).digest();
-  return timingSafeEqual(expected, Buffer.from(digits, 'hex')) ? null : 'mismatch';
+export function verifySignature(
+  rawHeaders: readonly string[], body: Uint8Array, keys: Rotation<WebhookKey>, rules: SignatureRules,
+): Verdict {
+  const used = rules.signatureSchemes.map((name) => ({ name, values: valuesOf(SCHEMES[name], rawHeaders) }))
+    .filter(({ values }) => values.some((found) => found.length > 0));
+  const [only, ...others] = used;
+  if (only === undefined) return { fault: 'missing' };
+  if (others.length > 0 || only.values.some((found) => found.length > 1)) return { fault: 'malformed' };
+  if (only.values.some((found) => found.length === 0)) return { fault: 'missing' };
+  const claim = SCHEMES[only.name].parse(only.values.flat());
+  if (claim === null) return { fault: 'malformed' };
+
+  const key = matchingKey(keys, (candidate) => isSignedWith(candidate[only.name], claim, body));
+  if (key === null) return { fault: 'mismatch' };
+  return isNear(claim.signedAt, rules) ? { key } : { fault: 'timestamp' };
+}
+
+const valuesOf = (scheme: Scheme, rawHeaders: readonly string[]) => scheme.headers.map((name) => headerValues(rawHeaders, name));
+
+function isSignedWith(key: KeyObject, { signedPrefix, signatures }: Claim, body: Uint8Array): boolean {
+  const expected = createHmac('sha256', key).update(signedPrefix, 'latin1').update(body).digest();
+  return signatures.some((signature) => timingSafeEqual(signature, expected));
+}
+
+function isNear(signedAt: number | null, { signatureToleranceSeconds, now }: SignatureRules): boolean {
+  return signedAt === null || Math.abs(Math.floor(now() / 1000) - signedAt) <= signatureToleranceSeconds;
 }

@@ -116,7 +116,7 @@ describe('GET /metrics', () => {
   });
 
   test('is an empty 404 where metrics are off', async (t) => {
-    const quiet = await startTestApp(t, { ENABLE_METRICS: 'false' });
+    const quiet = await startTestApp(t, { ENABLE_METRICS: 'false', METRICS_TOKEN: 'not-asked-for-then' });
     const response = await quiet.get('/metrics');
     assert.deepEqual([response.status, await response.text()], [404, '']);
     assert.equal((await quiet.send()).status, 200);

@@ -3,8 +3,10 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { startTestApp } from '../support/app.ts';
+import { hasOpenssl, issueCertificate, makeCertificate } from '../support/certificates.ts';
 import { SECRET } from '../support/messages.ts';
 import { CHECKOUT } from '../support/server-process.ts';
+import { temporaryFolder } from '../support/temporary.ts';
 
 const app = await startTestApp({ after });
 
@@ -37,9 +39,34 @@ describe('scripts/send.ts', () => {
     assert.deepEqual([refused.code, refused.stdout], [1, '401 {"detail":"invalid signature"}\n']);
   });
 
+  test('signs by Standard Webhooks', async (t) => {
+    for (const secret of ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'a plain secret of some length']) {
+      const standard = await startTestApp(t, { WEBHOOK_SECRET: secret, SIGNATURE_SCHEMES: 'standard-webhooks' });
+      const args = ['--url', standard.url, '--secret', secret];
+      assert.deepEqual(await send([...args, '--scheme', 'standard-webhooks']), { code: 0, stdout: '200 {"status":"ok"}\n', stderr: '' });
+      assert.equal((await send(args)).stdout, '401 {"detail":"invalid signature"}\n');
+    }
+  });
+
+  test('trusts a given certificate, and shows its own', { skip: hasOpenssl ? false : 'openssl is not installed here' }, async (t) => {
+    const folder = temporaryFolder(t);
+    const [server, ca] = [makeCertificate(folder, 'server'), makeCertificate(folder, 'ca')];
+    const client = issueCertificate(folder, 'client', ca);
+    const secure = await startTestApp(t, { TLS_CERT_FILE: server.certificate, TLS_KEY_FILE: server.key, TLS_CLIENT_CA_FILE: ca.certificate });
+    const url = ['--url', secure.url];
+    const trusting = [...url, '--ca', server.certificate];
+    assert.equal((await send([...trusting, '--cert', client.certificate, '--key', client.key])).stdout, '200 {"status":"ok"}\n');
+    assert.equal((await send(trusting)).stdout, '401 {"detail":"a certificate of the configured client CA is required"}\n');
+    assert.match((await send(url)).stderr, /no answer from https:.*self-signed certificate/);
+  });
+
   test('says what is wrong with how it is called', async () => {
     assert.match((await send([], {})).stderr, /--secret or set WEBHOOK_SECRET/);
     assert.match((await send(['--count', '0'])).stderr, /--count must be a whole number/);
+    assert.match((await send(['--scheme', 'constructor'])).stderr, /--scheme must be one of x-signature, standard-webhooks/);
+    assert.match((await send(['--cert', 'x'])).stderr, /--cert and --key together/);
+    assert.match((await send(['--ca', '/nowhere'])).stderr, /--ca must be a file that you can read/);
+    assert.match((await send(['--url', 'ftp://a'])).stderr, /--url must be a URL/);
     assert.match((await send(['--url', 'x'])).stderr, /--url must be a URL/);
     assert.match((await send(['--wrong'])).stderr, /Unknown option '--wrong'/);
     const unreachable = await send(['--url', 'http://127.0.0.1:9']);

@@ -1,7 +1,10 @@
 import { join } from 'node:path';
 import { startApp, type App, type AppOptions } from '../../src/app.ts';
-import { readConfig, type Config } from '../../src/config.ts';
+import type { Config } from '../../src/config/config.ts';
+import { readCredentials } from '../../src/config/credentials.ts';
+import { readEnvironment } from '../../src/config/environment.ts';
 import { createLog } from '../../src/observe/log.ts';
+import { configOf } from './config.ts';
 import { message, SECRET, sign } from './messages.ts';
 import { temporaryFolder, type Scope } from './temporary.ts';
 
@@ -9,11 +12,15 @@ type LogLine = Readonly<Record<string, unknown>>;
 
 export interface TestApp {
   readonly url: string;
+  /** Where everything but the webhook is: the same, unless a private port is set. */
+  readonly privateUrl: string;
   readonly port: number;
   readonly databasePath: string;
   /** Every log line so far, parsed. */
   readonly logs: LogLine[];
   readonly stop: () => ReturnType<App['stop']>;
+  /** Reads the credentials again, as SIGHUP does. */
+  readonly reload: () => void;
   get(path: string, init?: RequestInit): Promise<Response>;
   /** Sends a body with the right signature. */
   post(body: string | Uint8Array<ArrayBuffer>, headers?: Record<string, string>): Promise<Response>;
@@ -23,10 +30,10 @@ export interface TestApp {
   metric(series: string): Promise<number | undefined>;
 }
 
+const TEST_VARIABLES = { WEBHOOK_SECRET: SECRET, HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'DEBUG' };
+
 export function testConfig(environment: Record<string, string> = {}): Config {
-  const reading = readConfig({ WEBHOOK_SECRET: SECRET, HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'DEBUG', ...environment });
-  if (!reading.valid) throw new Error(reading.problems.join('; '));
-  return reading.config;
+  return configOf({ ...TEST_VARIABLES, ...environment });
 }
 
 /** Starts the real service on a free port with a temporary database, and ends it after the test. */
@@ -34,7 +41,8 @@ export async function startTestApp(
   scope: Scope, environment: Record<string, string> = {}, openStorage?: NonNullable<AppOptions['openStorage']>,
 ): Promise<TestApp> {
   const databasePath = environment['DATABASE_URL'] ?? join(temporaryFolder(scope), 'app.db');
-  const config = testConfig({ ...environment, DATABASE_URL: databasePath });
+  const variables = { ...TEST_VARIABLES, ...environment, DATABASE_URL: databasePath };
+  const config = configOf(variables);
   const logs: LogLine[] = [];
   const lines = { write: (line: string) => void logs.push(JSON.parse(line)), dropped: () => 0, flush: async () => {} };
   const app = await startApp({
@@ -44,15 +52,17 @@ export async function startTestApp(
   const stop = () => (stopped ??= app.stop());
   scope.after(async () => void (await stop()));
 
-  const url = `http://127.0.0.1:${app.port}`;
+  const url = `${config.tls === null ? 'http' : 'https'}://127.0.0.1:${app.port}`;
+  const privateUrl = app.privatePort === null ? url : `http://127.0.0.1:${app.privatePort}`;
   const get: TestApp['get'] = (path, init) => fetch(url + path, init);
   const post: TestApp['post'] = (body, headers = {}) =>
     fetch(`${url}/webhook`, { method: 'POST', body, headers: { 'X-Signature': sign(body), ...headers } });
   return {
-    url, port: app.port, databasePath, logs, stop, get, post,
+    url, privateUrl, port: app.port, databasePath, logs, stop, get, post,
+    reload: () => app.reload(readEnvironment(variables, (again) => readCredentials(again, config))),
     send: (changes) => post(JSON.stringify(message(changes))),
     async metric(series) {
-      const text = await (await get('/metrics')).text();
+      const text = await (await fetch(`${privateUrl}/metrics`)).text();
       const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
       return line === undefined ? undefined : Number(line.slice(series.length + 1));
     },

@@ -9,12 +9,12 @@ export interface Sent {
 }
 
 /** Sends one signed message over the agent's connections. Never rejects. */
-export function sendMessage(agent: Agent, port: number, message_id: string): Promise<Sent> {
+export function sendMessage(agent: Agent, port: number, message_id: string, secret?: string): Promise<Sent> {
   const body = JSON.stringify(message({ message_id }));
   const begin = performance.now();
   return new Promise((resolve) => {
     const finish = (status: number | null) => resolve({ message_id, status, latencyMs: performance.now() - begin });
-    const headers = { 'X-Signature': sign(body), 'Content-Length': Buffer.byteLength(body) };
+    const headers = { 'X-Signature': sign(body, secret), 'Content-Length': Buffer.byteLength(body) };
     const sending = request({ agent, port, host: '127.0.0.1', method: 'POST', path: '/webhook', headers }, (response) => {
       response.resume().on('end', () => finish(response.statusCode ?? null)).on('error', () => finish(null));
     });

@@ -40,7 +40,7 @@ export function startServerProcess(scope: Scope, options: ServerProcessOptions):
   const noCoverage = uid === undefined ? {} : { NODE_V8_COVERAGE: '' };
   const [command = process.execPath, ...commandLine] = [...wrapper, process.execPath, ...nodeArguments, join(CHECKOUT, script), ...args];
   const child = spawn(command, commandLine, {
-    env: { WEBHOOK_SECRET: SECRET, HOST: '127.0.0.1', PORT: '0', ...noCoverage, ...env },
+    env: { ...('WEBHOOK_SECRET_FILE' in env ? {} : { WEBHOOK_SECRET: SECRET }), HOST: '127.0.0.1', PORT: '0', ...noCoverage, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(uid !== undefined && { uid, gid: uid }),
   });

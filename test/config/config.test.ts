@@ -1,31 +1,22 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { LARGEST_MAX_BODY_BYTES, readConfig, type Config } from '../src/config.ts';
-
-function configOf(environment: Record<string, string>): Config {
-  const reading = readConfig(environment);
-  assert.ok(reading.valid, 'problems' in reading ? reading.problems.join('; ') : '');
-  return reading.config;
-}
-
-function problemsOf(environment: Record<string, string>): readonly string[] {
-  const reading = readConfig(environment);
-  return reading.valid ? [] : reading.problems;
-}
+import { LARGEST_MAX_BODY_BYTES } from '../../src/config/settings.ts';
+import { configOf, problemsOf } from '../support/config.ts';
 
 describe('readConfig', () => {
   test('has the defaults of the contract', () => {
     assert.deepEqual(configOf({}), {
-      secret: null, databasePath: '/data/app.db', logLevel: 'INFO', metricsEnabled: true, host: '0.0.0.0', port: 8000,
+      credentials: { webhook: null, readToken: null, metricsToken: null, tls: null, set: [], warnings: [] },
+      privateSide: null, tls: null, signatureSchemes: ['x-signature'], signatureToleranceSeconds: 300, databasePath: '/data/app.db', logLevel: 'INFO', metricsEnabled: true, host: '0.0.0.0', port: 8000,
       maxBodyBytes: 65536, maxConnections: 1000, headerTimeoutMs: 10_000, requestTimeoutMs: 30_000, idleTimeoutMs: 75_000,
       queryTimeoutMs: 5000, shutdownTimeoutMs: 8000,
     });
   });
 
   test('takes an empty secret as none, and keeps any other to the byte', () => {
-    assert.equal(configOf({ WEBHOOK_SECRET: '' }).secret, null);
+    assert.equal(configOf({ WEBHOOK_SECRET: '' }).credentials.webhook, null);
     assert.deepEqual(problemsOf({ WEBHOOK_SECRET: 'a\ufffdb' }), ['WEBHOOK_SECRET must be UTF-8']);
-    assert.deepEqual(configOf({ WEBHOOK_SECRET: ' é ' }).secret?.export(), Buffer.from(' é '));
+    assert.deepEqual(configOf({ WEBHOOK_SECRET: ' é ' }).credentials.webhook?.current['x-signature'].export(), Buffer.from(' é '));
   });
 
   test('reads a database path in each of its forms', () => {
@@ -68,8 +59,8 @@ describe('readConfig', () => {
 
   test('names every problem at once, and no value', () => {
     const canary = 'canary-4711';
-    const names = ['DATABASE_URL', 'LOG_LEVEL', 'ENABLE_METRICS', 'PORT', 'MAX_BODY_BYTES', 'MAX_CONNECTIONS', 'HEADER_TIMEOUT_MS',
-      'REQUEST_TIMEOUT_MS', 'IDLE_TIMEOUT_MS', 'QUERY_TIMEOUT_MS', 'SHUTDOWN_TIMEOUT_MS'];
+    const names = ['DATABASE_URL', 'LOG_LEVEL', 'ENABLE_METRICS', 'PORT', 'PRIVATE_PORT', 'SIGNATURE_SCHEMES', 'SIGNATURE_TOLERANCE_SECONDS', 'MAX_BODY_BYTES', 'MAX_CONNECTIONS', 'HEADER_TIMEOUT_MS',
+      'REQUEST_TIMEOUT_MS', 'IDLE_TIMEOUT_MS', 'QUERY_TIMEOUT_MS', 'SHUTDOWN_TIMEOUT_MS', 'READ_TOKEN', 'METRICS_TOKEN'];
     const problems = problemsOf(Object.fromEntries(names.map((name) => [name, `${canary}:?`])));
     assert.deepEqual(problems.map((problem) => problem.split(' ')[0]), names);
     assert.ok(!problems.join().includes(canary));

@@ -1,0 +1,116 @@
+import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
+import type { Environment } from './environment.ts';
+import type { SchemeName, Settings } from './settings.ts';
+import { readTlsCredentials, type TlsCredentials } from './tls-credentials.ts';
+
+/** What proves that somebody may write or read. Which of them are set never changes; what they are may, by a reload. */
+export interface Credentials {
+  /** Null: nothing is accepted. */
+  readonly webhook: Rotation<WebhookKey> | null;
+  /** Null: reading is open. */
+  readonly readToken: Rotation<TokenDigest> | null;
+  /** Null: metrics are open. */
+  readonly metricsToken: Rotation<TokenDigest> | null;
+  /** Null: plain HTTP. */
+  readonly tls: TlsCredentials | null;
+  /** The names of those that are set. */
+  readonly set: readonly string[];
+  /** What is accepted and yet unwise, in words for an operator. */
+  readonly warnings: readonly string[];
+}
+
+export const ROTATION_KEYS = ['current', 'previous'] as const;
+export type RotationKey = (typeof ROTATION_KEYS)[number];
+
+/** A credential, and the one that it replaces, which is accepted until all have moved over; null where there is none. */
+export interface Rotation<Credential> extends Record<RotationKey, Credential | null> {
+  readonly current: Credential;
+  readonly previous: Credential | null;
+}
+
+/** Which of the two matches, the current one where both do; null where neither does. */
+export function matchingKey<Credential>(
+  { current, previous }: Rotation<Credential>, matches: (credential: Credential) => boolean,
+): RotationKey | null {
+  if (matches(current)) return 'current';
+  return previous !== null && matches(previous) ? 'previous' : null;
+}
+
+/** The HMAC key of a secret in each scheme: they differ for a secret in the form of Standard Webhooks. */
+export type WebhookKey = Readonly<Record<SchemeName, KeyObject>>;
+
+/** SHA-256 of a token: 32 bytes whatever its length, so that two can be compared in constant time. */
+export type TokenDigest = Buffer;
+
+export const digestToken = (token: string): TokenDigest => createHash('sha256').update(token).digest();
+
+/** Shorter ones can be found by trying. */
+const LEAST_SECRET_BYTES = 16;
+
+/** Reads all credentials. Where the environment has problems then, what is returned must not be used. */
+export function readCredentials(
+  environment: Environment, { signatureSchemes, tls }: Pick<Settings, 'signatureSchemes' | 'tls'>,
+): Credentials {
+  const set: string[] = [];
+  const warnings: string[] = [];
+
+  function readOne<Credential>(name: string, parse: (text: string, refuse: (rule: string) => void) => Credential): Credential | null {
+    const text = environment.secret(name, { emptyIsNone: name === 'WEBHOOK_SECRET' });
+    if (text === null) return null;
+    set.push(name);
+    if (Buffer.byteLength(text) < LEAST_SECRET_BYTES) warnings.push(`${name} has fewer than ${LEAST_SECRET_BYTES} bytes: use a longer one`);
+    return parse(text, (rule) => environment.problems.push(`${name} ${rule}`));
+  }
+  function readRotation<Credential>(name: string, parse: Parameters<typeof readOne<Credential>>[1]): Rotation<Credential> | null {
+    const current = readOne(name, parse);
+    const previousName = `${name}_PREVIOUS`;
+    const previous = readOne(previousName, parse);
+    if (current !== null) return { current, previous };
+    if (previous !== null) environment.problems.push(`${previousName} is set without ${name}: set both or neither`);
+    return null;
+  }
+
+  const webhook = readRotation('WEBHOOK_SECRET', (secret, refuse) => {
+    if (signatureSchemes.includes('standard-webhooks')) checkStandardSecret(secret, refuse);
+    return webhookKey(secret);
+  });
+  const readToken = readRotation('READ_TOKEN', parseToken);
+  const metricsToken = readOne('METRICS_TOKEN', parseToken);
+  return {
+    webhook,
+    readToken,
+    metricsToken: metricsToken && { current: metricsToken, previous: null },
+    tls: tls && readTlsCredentials(environment, tls),
+    set,
+    warnings,
+  };
+}
+
+const STANDARD_PREFIX = 'whsec_';
+/** Standard Webhooks 1.0.0, Signature scheme: 192 to 512 bits. */
+const STANDARD_LEAST_BYTES = 24;
+const STANDARD_MOST_BYTES = 64;
+
+function webhookKey(secret: string): WebhookKey {
+  const text = Buffer.from(secret);
+  const standard = secret.startsWith(STANDARD_PREFIX) ? Buffer.from(secret.slice(STANDARD_PREFIX.length), 'base64') : text;
+  return { 'x-signature': createSecretKey(text), 'standard-webhooks': createSecretKey(standard) };
+}
+
+function checkStandardSecret(secret: string, refuse: (rule: string) => void): void {
+  if (/^wh[sp]k_/.test(secret)) return refuse('is a key for asymmetric signatures, which are not accepted: use one after whsec_');
+  if (!secret.startsWith(STANDARD_PREFIX)) return;
+  const encoded = secret.slice(STANDARD_PREFIX.length);
+  const bytes = Buffer.from(encoded, 'base64');
+  // Decoding overlooks what is no base64.
+  if (bytes.toString('base64') === encoded && bytes.length >= STANDARD_LEAST_BYTES && bytes.length <= STANDARD_MOST_BYTES) return;
+  refuse(`must be base64 of ${STANDARD_LEAST_BYTES} to ${STANDARD_MOST_BYTES} bytes after ${STANDARD_PREFIX}`);
+}
+
+/** RFC 6750 section 2.1: what can stand after `Bearer`. */
+const B64TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/;
+
+function parseToken(token: string, refuse: (rule: string) => void): TokenDigest {
+  if (!B64TOKEN.test(token)) refuse('must be letters, digits and -._~+/ only, with = at its end at most (RFC 6750)');
+  return digestToken(token);
+}

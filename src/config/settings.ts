@@ -1,0 +1,105 @@
+import { LOG_LEVELS, type LogLevel } from '../observe/log.ts';
+import { DATABASE_URL_RULE, parseDatabaseUrl } from './database-url.ts';
+import type { Environment } from './environment.ts';
+
+export const SIGNATURE_SCHEMES = ['x-signature', 'standard-webhooks'] as const;
+/** How a sender signs: `X-Signature` of CONTRACT.md, or Standard Webhooks 1.0.0. */
+export type SchemeName = (typeof SIGNATURE_SCHEMES)[number];
+
+/** What the service is told from outside and keeps until it ends. */
+export interface Settings {
+  readonly databasePath: string;
+  readonly logLevel: LogLevel;
+  readonly metricsEnabled: boolean;
+  readonly host: string;
+  /** 0 lets the system pick a free port. */
+  readonly port: number;
+  /** Where everything but the webhook is served; null: at `host` and `port` too. */
+  readonly privateSide: Address | null;
+  /** Null: plain HTTP. The private side is plain HTTP in any case. */
+  readonly tls: { readonly requiresClientCertificate: boolean } | null;
+  /** The accepted ones, at least one, none twice. */
+  readonly signatureSchemes: readonly SchemeName[];
+  /** Largest difference between a signed time and now, either way, in seconds. */
+  readonly signatureToleranceSeconds: number;
+  /** Largest accepted webhook body in bytes. */
+  readonly maxBodyBytes: number;
+  /** Connections open at the same time on each port; past it the oldest idle one makes room. */
+  readonly maxConnections: number;
+  /** Longest time for the head of a request to arrive, and for a TLS handshake, in milliseconds. */
+  readonly headerTimeoutMs: number;
+  /** Longest time for a whole request to arrive, and for its answer to be taken, in milliseconds. */
+  readonly requestTimeoutMs: number;
+  /** Longest time that a connection stays open between requests, in milliseconds. */
+  readonly idleTimeoutMs: number;
+  /** Longest time for a read, waiting included, in milliseconds. */
+  readonly queryTimeoutMs: number;
+  /** Longest time from SIGTERM to the end of the process, in milliseconds. */
+  readonly shutdownTimeoutMs: number;
+}
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** No valid message needs more than 64 KB; parsing takes many times the size in memory. */
+export const LARGEST_MAX_BODY_BYTES = 16 * 1024 * 1024;
+const LARGEST_MAX_CONNECTIONS = 100_000;
+const LARGEST_TIMEOUT_MS = 10 * 60 * 1000;
+const LARGEST_TOLERANCE_SECONDS = 24 * 60 * 60;
+const LARGEST_PORT = 65535;
+
+const SWITCH_WORDS = new Map([
+  ['true', true], ['1', true], ['yes', true], ['on', true],
+  ['false', false], ['0', false], ['no', false], ['off', false],
+]);
+
+/** Reads all settings (README, Configuration). Where the environment has problems then, what is returned must not be used. */
+export function readSettings(environment: Environment): Settings {
+  const { read, wholeNumber } = environment;
+  const milliseconds = (name: string, fallback: number) => wholeNumber(name, fallback, 1, LARGEST_TIMEOUT_MS);
+  const host = (name: string, fallback: string) =>
+    read(name, fallback, 'an address or host name to listen on', (text) => (/\s/.test(text) ? undefined : text));
+  return Object.freeze({
+    databasePath: read('DATABASE_URL', '/data/app.db', DATABASE_URL_RULE, parseDatabaseUrl),
+    logLevel: read('LOG_LEVEL', 'INFO', `one of ${LOG_LEVELS.join(', ')}`, (text) =>
+      LOG_LEVELS.find((level) => level === text.toUpperCase())),
+    metricsEnabled: read('ENABLE_METRICS', true, 'true or false', (text) => SWITCH_WORDS.get(text.toLowerCase())),
+    host: host('HOST', '0.0.0.0'),
+    port: wholeNumber('PORT', 8000, 0, LARGEST_PORT),
+    privateSide: isSetFor(environment, 'PRIVATE_PORT', ['PRIVATE_HOST'])
+      ? { host: host('PRIVATE_HOST', '127.0.0.1'), port: wholeNumber('PRIVATE_PORT', 0, 0, LARGEST_PORT) }
+      : null,
+    tls: readTls(environment),
+    signatureSchemes: read<readonly SchemeName[]>(
+      'SIGNATURE_SCHEMES', ['x-signature'], `one or both of ${SIGNATURE_SCHEMES.join(',')}`, parseSchemes),
+    signatureToleranceSeconds: wholeNumber('SIGNATURE_TOLERANCE_SECONDS', 300, 1, LARGEST_TOLERANCE_SECONDS),
+    maxBodyBytes: wholeNumber('MAX_BODY_BYTES', 65536, 1, LARGEST_MAX_BODY_BYTES),
+    maxConnections: wholeNumber('MAX_CONNECTIONS', 1000, 1, LARGEST_MAX_CONNECTIONS),
+    headerTimeoutMs: milliseconds('HEADER_TIMEOUT_MS', 10_000),
+    requestTimeoutMs: milliseconds('REQUEST_TIMEOUT_MS', 30_000),
+    idleTimeoutMs: milliseconds('IDLE_TIMEOUT_MS', 75_000),
+    queryTimeoutMs: milliseconds('QUERY_TIMEOUT_MS', 5000),
+    shutdownTimeoutMs: milliseconds('SHUTDOWN_TIMEOUT_MS', 8000),
+  });
+}
+
+/** Whether a variable is set that others need; one of those without it is a problem, as it would be without effect. */
+function isSetFor({ isSet, problems }: Environment, name: string, dependents: readonly string[]): boolean {
+  if (isSet(name)) return true;
+  for (const dependent of dependents.filter(isSet)) problems.push(`${dependent} is set without ${name}: set both or neither`);
+  return false;
+}
+
+function readTls(environment: Environment): Settings['tls'] {
+  const isOn = isSetFor(environment, 'TLS_CERT_FILE', ['TLS_KEY_FILE', 'TLS_CLIENT_CA_FILE'])
+    && isSetFor(environment, 'TLS_KEY_FILE', ['TLS_CERT_FILE']);
+  return isOn ? { requiresClientCertificate: environment.isSet('TLS_CLIENT_CA_FILE') } : null;
+}
+
+function parseSchemes(text: string): SchemeName[] | undefined {
+  const names = new Set(text.split(',').map((name) => name.trim()));
+  const known = SIGNATURE_SCHEMES.filter((scheme) => names.has(scheme));
+  return known.length === names.size ? known : undefined;
+}

@@ -1,0 +1,122 @@
+/** SIGHUP to the real process: keys that rotate under load, and new values that are no good. */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { Agent } from 'node:http';
+import { join } from 'node:path';
+import { describe, test, type TestContext } from 'node:test';
+import { sendMessage, type Sent } from './support/load.ts';
+import { message, sign } from './support/messages.ts';
+import { startServerProcess } from './support/server-process.ts';
+import { temporaryFolder } from './support/temporary.ts';
+import { waitFor } from './support/wait.ts';
+
+const OLD = 'the old secret, long enough';
+const NEW = 'the new secret, long enough';
+
+async function start(t: TestContext) {
+  const folder = temporaryFolder(t);
+  const write = (name: string, content: string) => {
+    const path = join(folder, name);
+    writeFileSync(path, content);
+    return path;
+  };
+  const env = {
+    DATABASE_URL: join(folder, 'app.db'), METRICS_TOKEN_FILE: write('metrics', 'monitoring-token-1\n'),
+    WEBHOOK_SECRET_FILE: write('current', `${OLD}\n`), WEBHOOK_SECRET_PREVIOUS_FILE: write('previous', `${OLD}\n`),
+  };
+  const server = startServerProcess(t, { env });
+  const url = await server.url();
+  const outcomes = () => server.lines.filter(({ event }) => event === 'credentials_reloaded' || event === 'reload_failed');
+  const reload = async () => {
+    const before = outcomes().length;
+    server.child.kill('SIGHUP');
+    return waitFor('the outcome of the reload', () => outcomes()[before]);
+  };
+  const metric = async (series: string, token = 'monitoring-token-1') => {
+    const text = await (await fetch(`${url}/metrics`, { headers: { Authorization: `Bearer ${token}` } })).text();
+    return Number(text.split('\n').find((line) => line.startsWith(`${series} `))?.split(' ')[1]);
+  };
+  const send = async (secret: string) => {
+    const body = JSON.stringify(message({ message_id: 'sent by hand' }));
+    return (await fetch(`${url}/webhook`, { method: 'POST', body, headers: { 'X-Signature': sign(body, secret) } })).status;
+  };
+  return { server, url, port: Number(new URL(url).port), write, reload, metric, send };
+}
+
+describe('SIGHUP', () => {
+  test('rotates a key under load: every good request is accepted, and metrics tell when the old key is out of use', async (t) => {
+    const { server, port, write, reload, metric, send } = await start(t);
+    const agent = new Agent({ keepAlive: true, maxSockets: 16 });
+    t.after(() => agent.destroy());
+    const sent: Sent[] = [];
+    let secret = OLD;
+    let stopped = false;
+    const sender = async () => {
+      while (!stopped) sent.push(await sendMessage(agent, port, `m${sent.length}-${Math.random()}`, secret));
+    };
+    const senders = Array.from({ length: 16 }, sender);
+    const someMore = async () => {
+      const before = sent.length;
+      await waitFor('more messages', () => sent.length > before + 200);
+    };
+
+    await someMore();
+    write('current', `${NEW}\n`);
+    assert.equal((await reload())['event'], 'credentials_reloaded');
+    await someMore();
+    assert.ok(await metric('webhook_signatures_verified_total{key="previous"}') > 0);
+    secret = NEW;
+    await someMore();
+    const still = await metric('webhook_signatures_verified_total{key="previous"}');
+    await someMore();
+    assert.equal(await metric('webhook_signatures_verified_total{key="previous"}'), still);
+    write('previous', `${NEW}\n`);
+    assert.equal((await reload())['event'], 'credentials_reloaded');
+    await someMore();
+    stopped = true;
+    await Promise.all(senders);
+
+    assert.deepEqual(sent.filter(({ status }) => status !== 200), []);
+    assert.deepEqual([await send(OLD), await send(NEW)], [401, 200]);
+    assert.equal(await metric('credentials_reloads_total{outcome="ok"}'), 2);
+    const logged = JSON.stringify(server.lines) + server.stderr();
+    for (const canary of [OLD, NEW, 'monitoring-token-1']) assert.ok(!logged.includes(canary));
+  });
+
+  test('keeps every old value where one new value is no good, and says which', async (t) => {
+    const { write, reload, metric, send } = await start(t);
+    write('current', `${NEW}\n`);
+    write('metrics', '\n');
+    const outcome = await reload();
+    assert.deepEqual([outcome['event'], outcome['level'], outcome['problems']], ['reload_failed', 'ERROR', ['METRICS_TOKEN_FILE names a file that is empty']]);
+    assert.deepEqual([await send(OLD), await send(NEW)], [200, 401]);
+    assert.equal(await metric('credentials_reloads_total{outcome="failed"}'), 1);
+
+    write('metrics', 'monitoring-token-2');
+    assert.equal((await reload())['event'], 'credentials_reloaded');
+    assert.deepEqual([await send(OLD), await send(NEW)], [200, 200]);
+    assert.ok(Number.isNaN(await metric('webhook_inbox_ready')));
+    assert.equal(await metric('webhook_inbox_ready', 'monitoring-token-2'), 1);
+  });
+
+  test('is logged with the names of what is set, at the start too, and warns again of what is unwise', async (t) => {
+    const { server, write, reload } = await start(t);
+    const set = ['WEBHOOK_SECRET', 'WEBHOOK_SECRET_PREVIOUS', 'METRICS_TOKEN'];
+    assert.deepEqual((await server.line('credentials_read'))['set'], set);
+    const warnings = () => server.lines.filter(({ event }) => event === 'config_warning').map(({ warning }) => String(warning).split(' ')[0]);
+    await waitFor('the warnings', () => warnings().length === 5);
+    assert.deepEqual(warnings(), ['SIGNATURE_SCHEMES', 'READ_TOKEN', 'PRIVATE_PORT', 'TLS_CERT_FILE', 'TLS_CLIENT_CA_FILE']);
+    write('current', 'short');
+    assert.deepEqual((await reload())['set'], set);
+    await waitFor('the warning', () => warnings().length === 6);
+    assert.equal(warnings().at(-1), 'WEBHOOK_SECRET');
+  });
+
+  test('does no harm where there is nothing to read', async (t) => {
+    const server = startServerProcess(t, { env: { DATABASE_URL: join(temporaryFolder(t), 'app.db') } });
+    const url = await server.url();
+    server.child.kill('SIGHUP');
+    await server.line('credentials_reloaded');
+    assert.equal((await fetch(`${url}/health/ready`)).status, 200);
+  });
+});
