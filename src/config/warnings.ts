@@ -1,7 +1,7 @@
 import type { Config } from './config.ts';
 import type { Credentials } from './credentials.ts';
 
-/** What an operator should know before trusting this configuration: each guard that is off, by name, and what is unwise. `now`: ms since 1970. */
+/** What an operator should know of a configuration: each guard that is off, by name, and what is unwise. `now`: milliseconds since 1970. */
 export function warningsOf(config: Config, now: number): string[] {
   return [...guardsOff(config), ...credentialWarnings(config.credentials, now)];
 }

@@ -5,7 +5,8 @@ import { createRegistry, type Registry } from './prometheus.ts';
 
 /** How a webhook request ended (README, POST /webhook). */
 export const WEBHOOK_RESULTS = [
-  'ok', 'unavailable', 'invalid_client_certificate', 'unsupported_encoding', 'payload_too_large', 'aborted', 'invalid_signature', 'invalid_payload',
+  'ok', 'unavailable', 'invalid_client_certificate', 'unsupported_encoding', 'payload_too_large', 'aborted',
+  'invalid_signature', 'invalid_payload',
 ] as const;
 export type WebhookResult = (typeof WEBHOOK_RESULTS)[number];
 
