@@ -4,24 +4,22 @@ import type { Config } from './config/config.ts';
 import type { Credentials } from './config/credentials.ts';
 import type { Reading } from './config/environment.ts';
 import { StorageUnavailable, type UnavailableReason } from './errors.ts';
+import { createHandlers } from './handlers.ts';
 import type { Answered } from './http/answered.ts';
 import { requireToken } from './http/bearer.ts';
 import type { DrainReport } from './http/drain.ts';
 import { describeError, type Log, type LogFields, type LogLevel } from './observe/log.ts';
 import { createMetrics, exposeState, type Metrics } from './observe/metrics.ts';
 import { exposeProcess } from './observe/process-metrics.ts';
-import { createShowReady, showLive } from './operations/health.ts';
 import { createReadiness, type Readiness } from './operations/readiness.ts';
 import { createReload } from './operations/reload.ts';
 import { createShowMetrics, hideMetrics } from './operations/show-metrics.ts';
 import { createPorts, type OpenPorts, type Ports } from './ports.ts';
-import { createListMessages } from './query/messages.ts';
-import { createShowStats } from './query/stats.ts';
-import { routesOf, type Handlers } from './routes.ts';
+import { type Guards, routesOf } from './routes.ts';
 import { openSqliteStorage, type SqliteStorageOptions } from './storage/sqlite/adapter.ts';
 import type { Storage, StorageSizes } from './storage/storage.ts';
+import { createStreamHub } from './stream/hub.ts';
 import { readVersion } from './version.ts';
-import { createReceive } from './webhook/receive.ts';
 
 export interface App extends OpenPorts {
   /** Resolves when the service can never acknowledge again and has to be replaced; otherwise never. */
@@ -59,26 +57,24 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
     path: config.databasePath,
     queryTimeoutMs: config.queryTimeoutMs,
     now: Date.now,
-    observer: { batchCommitted: metrics.batchCommitted, notice: log },
+    observer: {
+      notice: log,
+      batchCommitted(messages, seconds) {
+        metrics.batchCommitted(messages, seconds);
+        hub.wake();
+      },
+    },
   });
+  const hub = createStreamHub({ ...config, storage });
   const readiness = createReadiness(credentials.webhook !== null, storage, log);
-  const handlers: Handlers = {
-    receive: createReceive({
-      ...config, requiresClientCertificate: config.tls?.requiresClientCertificate ?? false,
-      keys: () => credentials.webhook, now: Date.now, storage, log, metrics,
-    }),
-    listMessages: createListMessages(storage),
-    showStats: createShowStats(storage),
-    showLive,
-    showReady: createShowReady(readiness),
-    showMetrics: config.metricsEnabled ? exposeMetrics({
-      metrics, storage, readiness, droppedLogLines, openConnections: () => ports.openConnections(), credentials: () => credentials,
-    }) : hideMetrics,
-  };
-  const guards = {
-    reader: requireToken(() => credentials.readToken, metrics.readTokenVerified),
-    monitoring: requireToken(() => (config.metricsEnabled ? credentials.metricsToken : null), () => {}),
-  };
+  const showMetrics = config.metricsEnabled ? exposeMetrics({
+    metrics, storage, readiness, droppedLogLines, credentials: () => credentials,
+    openConnections: () => ports.openConnections(), openStreams: hub.size,
+  }) : hideMetrics;
+  const handlers = createHandlers({
+    config, credentials: () => credentials, storage, hub, readiness, metrics, showMetrics, log, publicPort: () => open.port,
+  });
+  const guards = createGuards(config, () => credentials, metrics);
   const ports = createPorts(config, (sides) => routesOf(sides, handlers, guards), {
     onAnswered: (answered) => reportAnswered(answered, log, metrics),
     onConnectionRefused: metrics.connectionRefused,
@@ -98,17 +94,26 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
       log, metrics,
       take(renewed) {
         credentials = renewed;
+        hub.recheck();
         if (renewed.tls !== null) ports.renewTls(renewed.tls);
       },
     }),
     async stop(timeoutMs = config.shutdownTimeoutMs) {
       readiness.drain();
+      hub.close();
       const deadline = delay(timeoutMs, false, { ref: false });
       const report = await ports.drain(timeoutMs * DRAIN_SHARE);
       readiness.stop();
       const storageClosed = await Promise.race([storage.close().then(() => true), deadline]);
       return { ...report, storageClosed };
     },
+  };
+}
+
+function createGuards({ metricsEnabled }: Config, credentials: () => Credentials, metrics: Metrics): Guards {
+  return {
+    reader: requireToken(() => credentials().readToken, metrics.readTokenVerified),
+    monitoring: requireToken(() => (metricsEnabled ? credentials().metricsToken : null), () => {}),
   };
 }
 
@@ -131,10 +136,11 @@ interface ExposedParts {
   readonly readiness: Readiness;
   readonly droppedLogLines: () => number;
   readonly openConnections: () => number;
+  readonly openStreams: () => number;
   readonly credentials: () => Credentials;
 }
 
-function exposeMetrics({ metrics, storage, readiness, droppedLogLines, openConnections, credentials }: ExposedParts) {
+function exposeMetrics({ metrics, storage, readiness, droppedLogLines, openConnections, openStreams, credentials }: ExposedParts) {
   let sizes: Partial<StorageSizes> = {};
   exposeState(metrics.registry, {
     version: readVersion(),
@@ -145,6 +151,7 @@ function exposeMetrics({ metrics, storage, readiness, droppedLogLines, openConne
     ready: () => readiness.reasons().length === 0,
     certificateExpiresAt: () => credentials().tls?.expiresAt,
     openConnections,
+    openStreams,
     droppedLogLines,
     lastStoredAt: storage.lastStoredAt,
     databaseBytes: () => sizes.databaseBytes,

@@ -136,3 +136,9 @@ function stringFault(value: unknown, rule: Rule): ReturnType<Rule> {
   if (!value.isWellFormed()) return { msg: 'must be well-formed Unicode, without lone surrogates', type: 'string_unicode' };
   return rule(value);
 }
+
+/** Whether a text has another in it: ASCII letters in either case, all else exact. */
+export function containsText(text: string, part: string): boolean {
+  const lower = (mixed: string) => mixed.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+  return lower(text).includes(lower(part));
+}

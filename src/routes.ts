@@ -13,10 +13,14 @@ export interface Guards {
 export interface Handlers {
   readonly receive: Handler;
   readonly listMessages: Handler;
+  readonly streamMessages: Handler;
   readonly showStats: Handler;
+  readonly showArrivals: Handler;
   readonly showLive: Handler;
   readonly showReady: Handler;
   readonly showMetrics: Handler;
+  /** By path: pages that hold no data. */
+  readonly pages: ReadonlyMap<string, Handler>;
 }
 
 /** Both sides are one where there is no private port. */
@@ -36,10 +40,13 @@ export function routesOf(sides: readonly Side[], handlers: Handlers, { reader, m
   const all: PlacedRoute[] = [
     { method: 'POST', path: '/webhook', sides: ['public'], guard: anybody, handler: handlers.receive },
     { method: 'GET', path: '/messages', sides: ['private'], guard: reader, handler: handlers.listMessages },
+    { method: 'GET', path: '/messages/stream', sides: ['private'], guard: reader, handler: handlers.streamMessages },
     { method: 'GET', path: '/stats', sides: ['private'], guard: reader, handler: handlers.showStats },
+    { method: 'GET', path: '/stats/minutes', sides: ['private'], guard: reader, handler: handlers.showArrivals },
     { method: 'GET', path: '/health/live', sides: ['public', 'private'], guard: anybody, handler: handlers.showLive },
     { method: 'GET', path: '/health/ready', sides: ['private'], guard: anybody, handler: handlers.showReady },
     { method: 'GET', path: '/metrics', sides: ['private'], guard: monitoring, handler: handlers.showMetrics },
+    ...[...handlers.pages].map(([path, handler]): PlacedRoute => ({ method: 'GET', path, sides: ['private'], guard: anybody, handler })),
   ];
   return all.filter((route) => route.sides.some((side) => sides.includes(side)))
     .map(({ method, path, guard, handler }) => ({ method, path, handler: guard(handler) }));

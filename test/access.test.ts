@@ -9,7 +9,7 @@ import { standardHeaders } from './support/signatures.ts';
 
 const TOKENS = { READ_TOKEN: 'reader-of-today-1234', READ_TOKEN_PREVIOUS: 'reader-of-before-123', METRICS_TOKEN: 'monitoring-token-123' };
 /** Every route that shows messages, or figures about them. */
-const READING = ['/messages', '/stats'];
+const READING = ['/messages', '/messages?order=newest', '/stats', '/stats/minutes'];
 const OPEN = ['/health/live', '/health/ready'];
 const bearer = (token: string) => ({ Authorization: `Bearer ${token}` });
 
@@ -37,7 +37,7 @@ describe('with tokens', async () => {
   });
 
   test('reading refuses everything else', async () => {
-    for (const path of [...READING, '/messages?q=x', '/messages?limit=wrong']) {
+    for (const path of [...READING, '/messages?limit=wrong', '/messages/stream', '/messages/stream?after=wrong']) {
       await refused(path, {}, WITHOUT);
       for (const value of ['', 'Bearer', 'Bearer ', TOKENS.READ_TOKEN, `Basic ${TOKENS.READ_TOKEN}`, `Bearer ${TOKENS.READ_TOKEN} x`, `Bearer ${TOKENS.READ_TOKEN},`]) {
         await refused(path, { Authorization: value }, WITHOUT);
@@ -83,7 +83,7 @@ describe('with a private port', async () => {
     assert.notEqual(app.privateUrl, app.url);
     assert.equal((await app.send()).status, 200);
     assert.equal((await ask(`${app.url}/health/live`)).status, 200);
-    for (const path of [...READING, '/health/ready', '/metrics', '/', '/nowhere']) {
+    for (const path of [...READING, '/messages/stream', '/health/ready', '/metrics', '/', '/dashboard/main.js', '/nowhere']) {
       const answer = await ask(app.url + path, { headers: bearer(TOKENS.READ_TOKEN) });
       assert.deepEqual([answer.status, answer.body], [404, '{"detail":"Not Found"}'], path);
     }

@@ -15,7 +15,8 @@ const MAX_FUNCTION_LINES = 60;
  * folder under src/, or by the file where it has none.
  */
 const LAYERS = [
-  ['server.ts', 'healthcheck.ts'], ['main.ts'], ['app.ts'], ['ports.ts', 'routes.ts'], ['webhook', 'query', 'operations'], ['http', 'storage'],
+  ['server.ts', 'healthcheck.ts'], ['main.ts'], ['app.ts'], ['handlers.ts', 'ports.ts', 'routes.ts'],
+  ['webhook', 'query', 'stream', 'operations', 'dashboard'], ['http', 'storage'],
   ['config', 'observe'], ['message.ts', 'errors.ts', 'version.ts'],
 ];
 

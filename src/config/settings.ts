@@ -32,6 +32,9 @@ export interface Settings {
   readonly requestTimeoutMs: number;
   /** Longest time that a connection stays open between requests, in milliseconds. */
   readonly idleTimeoutMs: number;
+  /** Readers of the live stream at the same time. */
+  readonly maxStreams: number;
+  readonly dashboardEnabled: boolean;
   /** Longest time for a read, waiting included, in milliseconds. */
   readonly queryTimeoutMs: number;
   /** Longest time from SIGTERM to the end of the process, in milliseconds. */
@@ -46,6 +49,7 @@ export interface Address {
 /** No valid message needs more than 64 KB; parsing takes many times the size in memory. */
 export const LARGEST_MAX_BODY_BYTES = 16 * 1024 * 1024;
 const LARGEST_MAX_CONNECTIONS = 100_000;
+const LARGEST_MAX_STREAMS = 10_000;
 const LARGEST_TIMEOUT_MS = 10 * 60 * 1000;
 const LARGEST_TOLERANCE_SECONDS = 24 * 60 * 60;
 const LARGEST_PORT = 65535;
@@ -66,6 +70,7 @@ export function readSettings(environment: Environment): Settings {
     logLevel: read('LOG_LEVEL', 'INFO', `one of ${LOG_LEVELS.join(', ')}`, (text) =>
       LOG_LEVELS.find((level) => level === text.toUpperCase())),
     metricsEnabled: read('ENABLE_METRICS', true, 'true or false', (text) => SWITCH_WORDS.get(text.toLowerCase())),
+    dashboardEnabled: read('ENABLE_DASHBOARD', true, 'true or false', (text) => SWITCH_WORDS.get(text.toLowerCase())),
     host: host('HOST', '0.0.0.0'),
     port: wholeNumber('PORT', 8000, 0, LARGEST_PORT),
     privateSide: isSetFor(environment, 'PRIVATE_PORT', ['PRIVATE_HOST'])
@@ -77,6 +82,7 @@ export function readSettings(environment: Environment): Settings {
     signatureToleranceSeconds: wholeNumber('SIGNATURE_TOLERANCE_SECONDS', 300, 1, LARGEST_TOLERANCE_SECONDS),
     maxBodyBytes: wholeNumber('MAX_BODY_BYTES', 65536, 1, LARGEST_MAX_BODY_BYTES),
     maxConnections: wholeNumber('MAX_CONNECTIONS', 1000, 1, LARGEST_MAX_CONNECTIONS),
+    maxStreams: wholeNumber('MAX_STREAMS', 100, 1, LARGEST_MAX_STREAMS),
     headerTimeoutMs: milliseconds('HEADER_TIMEOUT_MS', 10_000),
     requestTimeoutMs: milliseconds('REQUEST_TIMEOUT_MS', 30_000),
     idleTimeoutMs: milliseconds('IDLE_TIMEOUT_MS', 75_000),

@@ -26,11 +26,16 @@ export function requireToken(
     const token = shownToken(exchange);
     if (token === undefined) return TOKEN_MISSING;
     const shown = digestToken(token);
-    const key = matchingKey(expected, (digest) => timingSafeEqual(digest, shown));
+    const key = matches(expected, shown);
     if (key === null) return TOKEN_WRONG;
     onVerified(key);
-    return handler(exchange);
+    const mayStillRead = () => matches(tokens(), shown) !== null;
+    return handler({ ...exchange, mayStillRead });
   };
+}
+
+function matches(expected: Rotation<TokenDigest> | null, shown: TokenDigest): RotationKey | null {
+  return expected && matchingKey(expected, (digest) => timingSafeEqual(digest, shown));
 }
 
 function shownToken(exchange: Exchange): string | undefined {

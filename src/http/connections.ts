@@ -23,8 +23,8 @@ export interface Connections {
   secure(socket: TLSSocket): void;
   /** A new exchange, or undefined on a connection that takes no more requests. */
   begin(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): OpenExchange | undefined;
-  /** Counts an exchange as answered; returns whether its connection ends with this answer. */
-  settle(exchange: OpenExchange): boolean;
+  /** Counts an exchange as answered; returns whether its connection ends with this answer. `isOpenEnded`: it is being written for long. */
+  settle(exchange: OpenExchange, isOpenEnded: boolean): boolean;
   /**
    * Takes no more requests on a connection; it ends with the answer to its newest one. Returns that one, null where there
    * was none, or undefined where the connection takes no more already.
@@ -84,12 +84,12 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
       });
       return exchange;
     },
-    settle(exchange) {
+    settle(exchange, isOpenEnded) {
       if (draining) drained += 1;
       const connection = connections.get(exchange.request.socket);
       // Only the newest may end the connection: an older one would cut off the answers behind it.
       if (connection?.latest !== exchange) return false;
-      connection.takesMore &&= !draining && !connection.endsAfterNextAnswer && !exchange.leavesBodyUnread();
+      connection.takesMore &&= !draining && !isOpenEnded && !connection.endsAfterNextAnswer && !exchange.leavesBodyUnread();
       return !connection.takesMore;
     },
     refuseMore(socket) {

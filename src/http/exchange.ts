@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Writable } from 'node:stream';
 import { type BodyAbort, type BodyReader, type BodyResult, declaredLength, discardBody, readBody } from './body.ts';
 import type { Reply } from './reply.ts';
 import { replyHeaders } from './wire.ts';
@@ -13,10 +14,12 @@ export interface Exchange {
   readonly query: string;
   /** The raw body, of at most `maxBytes` bytes. Never rejects. */
   readBody(maxBytes: number): Promise<BodyResult>;
+  /** Whether the one who asked would still be let in: for answers that go on for long. */
+  mayStillRead(): boolean;
 }
 
 /** The same, as the listener sees it. */
-export interface OpenExchange extends Omit<Exchange, 'query'> {
+export interface OpenExchange extends Omit<Exchange, 'query' | 'mayStillRead'> {
   readonly response: ServerResponse;
   /** Milliseconds on the monotonic clock. */
   readonly startedAt: number;
@@ -74,7 +77,8 @@ export function createExchange(
     },
     send(reply, close) {
       response.writeHead(reply.status, replyHeaders(reply, requestId, close));
-      const content = request.method === 'HEAD' ? '' : reply.body;
+      if (typeof reply.body !== 'string' && request.method !== 'HEAD') return writeOn(request, response, reply.body);
+      const content = typeof reply.body !== 'string' || request.method === 'HEAD' ? '' : reply.body;
       if (!close || request.complete) {
         response.end(content);
       } else {
@@ -85,6 +89,17 @@ export function createExchange(
       if (response.writableLength > 0) limitAnswerTime(response, answerTimeoutMs);
     },
   };
+}
+
+/** Whoever writes an answer for long has to write something more often than this, in milliseconds. */
+export const MAX_SILENCE_MS = 60_000;
+
+function writeOn(request: IncomingMessage, response: ServerResponse, write: (response: Writable) => void): void {
+  response.flushHeaders();
+  response.setTimeout(MAX_SILENCE_MS);
+  // A client that has gone closes its side first; one that only ends its side could not be told from it.
+  request.socket.once('end', () => response.destroy());
+  write(response);
 }
 
 /** A client that takes its answer byte by byte would hold the rest of it in memory for as long as it likes. */

@@ -123,7 +123,7 @@ type Answer = (exchange: OpenExchange, route: string, reply: Reply) => void;
 function createAnswer({ onAnswered }: ListenerOptions, connections: Connections): Answer {
   return (exchange, route, reply) => {
     const { request, requestId, startedAt, remoteAddress } = exchange;
-    exchange.send(reply, connections.settle(exchange));
+    exchange.send(reply, connections.settle(exchange, typeof reply.body !== 'string'));
     onAnswered({
       requestId,
       method: request.method ?? null,
@@ -146,7 +146,7 @@ function createAccept({ router, onFailed }: ListenerOptions, connections: Connec
     }
     const { route, handler } = router(request.method ?? '', head.target.path);
     const { requestId, readBody } = exchange;
-    Promise.try(handler, { requestId, request, readBody, query: head.target.query }).then(
+    Promise.try(handler, { requestId, request, readBody, query: head.target.query, mayStillRead: () => true }).then(
       (reply) => answer(exchange, route, reply),
       (error) => {
         onFailed(requestId, error);

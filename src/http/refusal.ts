@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import type { Answered } from './answered.ts';
 import type { BodyAbort } from './body.ts';
 import type { Connections } from './connections.ts';
-import { badRequest, HEADERS_TOO_LARGE, REQUEST_INCOMPLETE, type Reply } from './reply.ts';
+import { badRequest, HEADERS_TOO_LARGE, REQUEST_INCOMPLETE, type WholeReply } from './reply.ts';
 import { UNMATCHED } from './router.ts';
 import { serializeReply } from './wire.ts';
 
@@ -29,7 +29,7 @@ export interface Refusal {
 
 /** A refused request gets one answer at most, and never in the place of the answer to an earlier request. */
 export function createRefusal(connections: Connections, onAnswered: (answered: Answered) => void): Refusal {
-  function refuse(socket: Socket, reply: Reply, method: string | null, bodyAbort: BodyAbort): void {
+  function refuse(socket: Socket, reply: WholeReply, method: string | null, bodyAbort: BodyAbort): void {
     const latest = connections.refuseMore(socket);
     if (latest === undefined) return;
     const bodyIncomplete = latest !== null && !latest.request.complete;
@@ -39,7 +39,7 @@ export function createRefusal(connections: Connections, onAnswered: (answered: A
     else answerRaw(socket, reply, method);
   }
 
-  function answerRaw(socket: Socket, reply: Reply, method: string | null): void {
+  function answerRaw(socket: Socket, reply: WholeReply, method: string | null): void {
     const requestId = randomUUID();
     const remoteAddress = socket.remoteAddress ?? null;
     socket.on('error', () => socket.destroy()).once('end', () => socket.destroy());
@@ -62,7 +62,7 @@ export function createRefusal(connections: Connections, onAnswered: (answered: A
   };
 }
 
-function replyTo(code: string | undefined): Reply {
+function replyTo(code: string | undefined): WholeReply {
   switch (code) {
     case TIMEOUT: return REQUEST_INCOMPLETE;
     case 'HPE_HEADER_OVERFLOW': return HEADERS_TOO_LARGE;

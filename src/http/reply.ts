@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream';
 import { StorageUnavailable } from '../errors.ts';
 import type { Fault } from '../message.ts';
 
@@ -6,18 +7,23 @@ export interface Reply {
   readonly status: number;
   /** Header names and values beside those that every answer has. */
   readonly headers: Readonly<Record<string, string>>;
+  /** The whole body, or what writes it for as long as it likes, to a response that closes when its client has gone. */
+  readonly body: string | ((response: Writable) => void);
+}
+
+export interface WholeReply extends Reply {
   readonly body: string;
 }
 
 /** A client that got a 503 is asked to try again after one second. */
 export const RETRY_AFTER = { 'Retry-After': '1' };
 
-export function jsonReply(status: number, value: unknown, headers: Readonly<Record<string, string>> = {}): Reply {
+export function jsonReply(status: number, value: unknown, headers: Readonly<Record<string, string>> = {}): WholeReply {
   return { status, headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(value) };
 }
 
 /** An error as `{"detail": …}`: a sentence for most, the list of faults for a 422. */
-export function errorReply(status: number, detail: string | readonly Fault[], headers: Readonly<Record<string, string>> = {}): Reply {
+export function errorReply(status: number, detail: string | readonly Fault[], headers: Readonly<Record<string, string>> = {}): WholeReply {
   return jsonReply(status, { detail }, headers);
 }
 

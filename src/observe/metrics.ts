@@ -17,6 +17,10 @@ export const RELOAD_OUTCOMES = ['ok', 'failed'] as const;
 /** Whether a reload took the new credentials, or kept the old ones. */
 export type ReloadOutcome = (typeof RELOAD_OUTCOMES)[number];
 
+export const STREAM_ENDS = ['client_gone', 'too_slow', 'no_longer_authorized', 'storage_unavailable', 'shutting_down'] as const;
+/** Why a live stream ended. Whatever it is, its reader may come again with the position that it has. */
+export type StreamEnd = (typeof STREAM_ENDS)[number];
+
 /** Methods that have a series of their own; any other is counted as `other`. */
 const COUNTED_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
@@ -32,6 +36,7 @@ export interface Metrics {
   handshakeFailed(): void;
   /** A read token was right: the one in use, or the one before it. */
   readTokenVerified(key: RotationKey): void;
+  streamEnded(end: StreamEnd): void;
   credentialsReloaded(outcome: ReloadOutcome): void;
   webhookEnded(result: WebhookResult): void;
   signatureVerified(key: RotationKey): void;
@@ -53,6 +58,7 @@ export function createMetrics(): Metrics {
   const verified = registry.counters('webhook_signatures_verified_total', 'Right signatures by the key that they were made with.',
     ['key'], ROTATION_KEYS);
   const tokens = registry.counters('read_tokens_verified_total', 'Reads with a right token, by which one it was.', ['key'], ROTATION_KEYS);
+  const streamEnds = registry.counters('message_streams_ended_total', 'Live streams by how they ended.', ['end'], STREAM_ENDS);
   const reloads = registry.counters('credentials_reloads_total', 'Reloads of the credentials: new ones taken, or all old ones kept.',
     ['outcome'], RELOAD_OUTCOMES);
   const stored = registry.counter('messages_stored_total', 'Messages stored since start.');
@@ -72,6 +78,7 @@ export function createMetrics(): Metrics {
     connectionRefused: () => refused.increment(),
     handshakeFailed: () => handshakes.increment(),
     readTokenVerified: (key) => tokens.with(key).increment(),
+    streamEnded: (end) => streamEnds.with(end).increment(),
     credentialsReloaded: (outcome) => reloads.with(outcome).increment(),
     webhookEnded: (result) => webhooks.with(result).increment(),
     signatureVerified: (key) => verified.with(key).increment(),
@@ -99,6 +106,7 @@ export interface StateSources {
   /** When the server's certificate expires, in milliseconds since 1970. */
   certificateExpiresAt(): number | undefined;
   openConnections(): number;
+  openStreams(): number;
   droppedLogLines(): number;
   /** Milliseconds since 1970. */
   lastStoredAt(): number | undefined;
@@ -121,6 +129,7 @@ export function exposeState(registry: Registry, sources: StateSources): void {
     return at === undefined ? undefined : (at - Date.now()) / MS_PER_DAY;
   });
   registry.gauge('http_connections_open', 'Open connections.', sources.openConnections);
+  registry.gauge('message_streams_open', 'Readers of the live stream.', sources.openStreams);
   registry.gauge('storage_queue_depth', 'Messages accepted for storing and not yet answered.', sources.queueDepth);
   registry.gauge('storage_reads_waiting', 'Reads that wait for a reader thread.', sources.readsWaiting);
   registry.gauge('storage_index_lag_messages', 'Stored messages that are not in the read index yet.', sources.indexLag);

@@ -1,73 +1,115 @@
 import { type Fault, hasAtMostCharacters, instantOf, TIMESTAMP_RULE } from '../message.ts';
-import type { MessageQuery } from '../storage/storage.ts';
+import type { MessageFilter, MessageQuery } from '../storage/storage.ts';
 import { readCursor } from './cursor.ts';
+import { readStreamPosition, type StreamPosition } from './stream-position.ts';
 
 export const DEFAULT_LIMIT = 50;
 export const MAX_LIMIT = 100;
 /** Longest `q` in Unicode code points. */
 export const Q_CHARACTERS = 256;
-const KEPT_WHILE_PAGING = ['limit', 'from', 'since', 'q'];
+const KEPT_WHILE_PAGING = ['limit', 'order', 'from', 'since', 'q'];
 
-export type QueryReading =
-  /** `generation`: of the database that the cursor is from; undefined without a cursor. */
-  | { readonly kind: 'valid'; readonly query: MessageQuery; readonly generation: string | undefined }
+/** What a query string asks for; `malformed` where it is not valid percent-encoded UTF-8, else with every fault at once. */
+export type QueryReading<Asked> =
+  | { readonly kind: 'valid' } & Asked
   | { readonly kind: 'malformed' }
   | { readonly kind: 'invalid'; readonly faults: readonly Fault[] };
 
-/**
- * Reads the query string of GET /messages (README, GET /messages): form-encoded UTF-8, the last of a repeated parameter,
- * an empty value as none, unknown ones ignored. `malformed` where it is not valid percent-encoded UTF-8.
- */
-export function readMessageQuery(queryString: string): QueryReading {
-  const parameters = decodeForm(queryString);
-  if (parameters === null) return { kind: 'malformed' };
-  const faults: Fault[] = [];
+/** `generation`: of the database that the cursor is from; undefined without a cursor. */
+export interface PageAsked {
+  readonly query: MessageQuery;
+  readonly generation: string | undefined;
+}
 
-  const given = (name: string) => parameters.get(name) || undefined;
-  const refuse = (name: string, msg: string, type: string) => {
-    faults.push({ loc: ['query', name], msg, type });
-  };
-  const wholeNumber = (name: string, fallback: number, least: number, most: number): number => {
-    const text = given(name) ?? String(fallback);
-    const number = /^[0-9]+$/.test(text) ? Number(text) : NaN;
-    if (!(number >= least && number <= most)) refuse(name, `must be a whole number from ${least} to ${most}`, 'whole_number');
-    return number;
-  };
+/** Reads the query string of GET /messages (README, GET /messages). */
+export function readMessageQuery(queryString: string): QueryReading<PageAsked> {
+  return readQuery(queryString, ({ given, refuse, wholeNumber, filter }) => {
+    const limit = wholeNumber('limit', DEFAULT_LIMIT, 1, MAX_LIMIT);
+    const offset = wholeNumber('offset', 0, 0, Number.MAX_SAFE_INTEGER);
+    const order = given('order') ?? 'oldest';
+    if (order !== 'oldest' && order !== 'newest') refuse('order', 'must be oldest or newest', 'order');
+    const sinceTs = given('since');
+    const since = sinceTs === undefined ? undefined : instantOf(sinceTs);
+    if (since === null) refuse('since', TIMESTAMP_RULE, 'timestamp');
+    const cursorText = given('cursor');
+    const cursor = cursorText === undefined ? undefined : readCursor(cursorText);
+    if (cursor === null) refuse('cursor', 'must be as it came in the Link header of an earlier page', 'cursor');
+    if (cursorText !== undefined && offset > 0) refuse('offset', 'must be 0 where a cursor is given', 'cursor_with_offset');
+    return {
+      generation: cursor?.generation,
+      query: {
+        ...filter(),
+        limit,
+        offset,
+        ...(order === 'newest' && { newestFirst: true }),
+        ...(cursor && { after: cursor.after }),
+        ...(since !== undefined && since !== null && { since }),
+      },
+    };
+  });
+}
 
-  const limit = wholeNumber('limit', DEFAULT_LIMIT, 1, MAX_LIMIT);
-  const offset = wholeNumber('offset', 0, 0, Number.MAX_SAFE_INTEGER);
-  const from = given('from');
-  const sinceTs = given('since');
-  const since = sinceTs === undefined ? undefined : instantOf(sinceTs);
-  if (since === null) refuse('since', TIMESTAMP_RULE, 'timestamp');
-  const q = given('q');
-  if (q !== undefined && !hasAtMostCharacters(q, Q_CHARACTERS)) {
-    refuse('q', `must have at most ${Q_CHARACTERS} characters`, 'string_too_long');
-  }
-  const cursorText = given('cursor');
-  const cursor = cursorText === undefined ? undefined : readCursor(cursorText);
-  if (cursor === null) refuse('cursor', 'must be as it came in the Link header of an earlier page', 'cursor');
-  if (cursorText !== undefined && offset > 0) refuse('offset', 'must be 0 where a cursor is given', 'cursor_with_offset');
+/** `from`: after a position, from the first message that was stored, or only what is stored from now on. */
+export interface StreamAsked {
+  readonly filter: MessageFilter;
+  readonly begin: StreamPosition | 'start' | 'now';
+}
 
-  if (faults.length > 0) return { kind: 'invalid', faults };
-  return {
-    kind: 'valid',
-    generation: cursor?.generation,
-    query: {
-      limit,
-      offset,
-      ...(cursor && { after: cursor.after }),
-      ...(from !== undefined && { from: restorePlus(from) }),
-      ...(since !== undefined && since !== null && { since }),
-      ...(q !== undefined && { q }),
-    },
-  };
+/** Reads the query string of GET /messages/stream. The header Last-Event-ID of a reader that comes again goes before `after`. */
+export function readStreamQuery(queryString: string, lastEventId: string): QueryReading<StreamAsked> {
+  return readQuery(queryString, ({ given, refuse, filter }) => {
+    const text = lastEventId || given('after');
+    const begin = text === undefined ? 'now' : text === 'start' ? 'start' : readStreamPosition(text);
+    if (begin === null) refuse('after', 'must be start, or as it came as the id of an event, here and in Last-Event-ID', 'stream_position');
+    return { filter: filter(), begin: begin ?? 'now' };
+  });
 }
 
 /** The query string of the page that follows one: the same but for where it begins. */
 export function queryOfNextPage(queryString: string, cursor: string): string {
   const same = [...decodeForm(queryString) ?? []].filter(([name, value]) => KEPT_WHILE_PAGING.includes(name) && value !== '');
   return new URLSearchParams([...same, ['cursor', cursor]]).toString();
+}
+
+interface Parameters {
+  /** The last value, or undefined where it is not given or empty. */
+  given(name: string): string | undefined;
+  refuse(name: string, msg: string, type: string): void;
+  /** Digits only, within the bounds. */
+  wholeNumber(name: string, fallback: number, least: number, most: number): number;
+  /** `from` and `q`. */
+  filter(): MessageFilter;
+}
+
+/** Form-encoded UTF-8: the last of a repeated parameter, an empty value as none, unknown ones ignored. */
+function readQuery<Asked>(queryString: string, read: (parameters: Parameters) => Asked): QueryReading<Asked> {
+  const values = decodeForm(queryString);
+  if (values === null) return { kind: 'malformed' };
+  const faults: Fault[] = [];
+
+  const given: Parameters['given'] = (name) => values.get(name) || undefined;
+  const refuse: Parameters['refuse'] = (name, msg, type) => {
+    faults.push({ loc: ['query', name], msg, type });
+  };
+  const asked = read({
+    given,
+    refuse,
+    wholeNumber(name, fallback, least, most) {
+      const text = given(name) ?? String(fallback);
+      const number = /^[0-9]+$/.test(text) ? Number(text) : NaN;
+      if (!(number >= least && number <= most)) refuse(name, `must be a whole number from ${least} to ${most}`, 'whole_number');
+      return number;
+    },
+    filter() {
+      const from = given('from');
+      const q = given('q');
+      if (q !== undefined && !hasAtMostCharacters(q, Q_CHARACTERS)) {
+        refuse('q', `must have at most ${Q_CHARACTERS} characters`, 'string_too_long');
+      }
+      return { ...(from !== undefined && { from: restorePlus(from) }), ...(q !== undefined && { q }) };
+    },
+  });
+  return faults.length > 0 ? { kind: 'invalid', faults } : { kind: 'valid', ...asked };
 }
 
 /** In a form-encoded query a bare `+` means a space, so a number pasted unescaped arrives with one. */

@@ -11,28 +11,63 @@ export interface Position {
   readonly message_id: string;
 }
 
-/** Which messages a listing shows. Absent filters match everything. */
-export interface MessageQuery {
+/** Filters that a message matches or not, whatever the others. Absent ones match everything. */
+export interface MessageFilter {
+  readonly from?: string;
+  /** A substring of `text`: ASCII letters in either case, all else exact. */
+  readonly q?: string;
+}
+
+/** Which messages a listing shows. */
+export interface MessageQuery extends MessageFilter {
   /** Most items of the page, at least 1. */
   readonly limit: number;
   /** How many matching messages to skip, at least 0. */
   readonly offset: number;
   /** Skips what is not after this position. */
   readonly after?: Position;
-  readonly from?: string;
+  /** The order reversed. */
+  readonly newestFirst?: boolean;
   /** Earliest instant, as `instantOf` writes it; inclusive. */
   readonly since?: string;
-  /** A substring of `text`: ASCII letters in either case, all else exact. */
-  readonly q?: string;
 }
 
 export interface MessagePage {
-  /** Ordered by instant, then by the UTF-8 bytes of `message_id`. */
+  /** Ordered by instant, then by the UTF-8 bytes of `message_id`, or in the reverse of that. */
   readonly items: readonly Message[];
   /** How many messages match in all, those before the page included. */
   readonly total: number;
   /** The position of the last item where more match after it, else null. */
   readonly next: Position | null;
+}
+
+/**
+ * Where a message stands in the order in which all were stored: decimal digits, larger for each later one, never used twice, as text
+ * because it may be larger than a JavaScript number is exact.
+ */
+export type Sequence = string;
+
+/** Stored messages in the order in which they were stored. */
+export interface StoredQuery extends MessageFilter {
+  /** Skips what is not after this. */
+  readonly after: Sequence;
+  /** Most items, at least 1. */
+  readonly limit: number;
+}
+
+export interface StoredMessages {
+  readonly items: readonly { readonly sequence: Sequence; readonly message: Message }[];
+  /** All up to here were looked at. */
+  readonly through: Sequence;
+  /** Whether nothing was stored after that when it was read. */
+  readonly isAll: boolean;
+}
+
+/** How many messages the service received in a minute. */
+export interface Arrivals {
+  /** Minutes since 1970. */
+  readonly minute: number;
+  readonly count: number;
 }
 
 export interface Stats {
@@ -56,7 +91,7 @@ export interface StorageSizes {
 
 /**
  * Where messages are kept. Every adapter passes `test/storage/contract.ts`; nothing outside an adapter knows its
- * technology. `append`, `list`, `stats` and `probe` reject with StorageUnavailable, and with nothing else.
+ * technology. What returns a promise, `sizes` and `close` aside, rejects with StorageUnavailable, and with nothing else.
  */
 export interface Storage {
   /**
@@ -69,6 +104,14 @@ export interface Storage {
   /** Every message whose append resolved before the call is seen; `items` and `total` are of one moment. */
   list(query: MessageQuery): Promise<MessagePage>;
   stats(): Promise<Stats>;
+  /** A bounded part of what was stored, in that order; every message whose append resolved before the call is in one of the parts. */
+  stored(query: StoredQuery): Promise<StoredMessages>;
+  /** Below the sequence of every message. */
+  readonly beforeAll: Sequence;
+  /** Not below the sequence of the message stored last, and below that of the next one. */
+  newestSequence(): Promise<Sequence>;
+  /** Messages received from a minute on (minutes since 1970): the minutes that have some, ascending. */
+  arrivals(sinceMinute: number): Promise<readonly Arrivals[]>;
   /** Resolves where the storage answers and takes a durable write, or has just taken one. Stores no message. */
   probe(): Promise<void>;
   sizes(): Promise<StorageSizes>;

@@ -71,6 +71,12 @@ describe('readMessageQuery', () => {
     for (const text of others) assert.deepEqual(faults(`cursor=${encodeURIComponent(text)}`), ['query.cursor: cursor'], text);
   });
 
+  test('takes an order by name', () => {
+    assert.deepEqual(query('order=newest'), { limit: 50, offset: 0, newestFirst: true });
+    assert.deepEqual(query('order=oldest'), { limit: 50, offset: 0 });
+    for (const order of ['Newest', 'desc', 'newest,oldest']) assert.deepEqual(faults(`order=${order}`), ['query.order: order']);
+  });
+
   test('refuses an offset beside a cursor', () => {
     const cursor = writeCursor({ generation: 'g', after: { instant: '', message_id: '' } });
     assert.deepEqual(faults(`cursor=${cursor}&offset=1`), ['query.offset: cursor_with_offset']);
@@ -88,6 +94,6 @@ describe('readMessageQuery', () => {
 });
 
 test('the query of the next page has the same filters, and nothing else but the cursor', () => {
-  assert.equal(queryOfNextPage('limit=2&offset=4&from=%2B12&since=&q=a%26b+%C3%A9&q=%3E%22&token=x&cursor=old', 'new'), 'limit=2&from=%2B12&q=%3E%22&cursor=new');
+  assert.equal(queryOfNextPage('order=newest&limit=2&offset=4&from=%2B12&since=&q=a%26b+%C3%A9&q=%3E%22&token=x&cursor=old', 'new'), 'order=newest&limit=2&from=%2B12&q=%3E%22&cursor=new');
   assert.equal(queryOfNextPage('', 'new'), 'cursor=new');
 });

@@ -52,6 +52,22 @@ describe('GET /messages', () => {
     assert.deepEqual(ids, ['d', 'a']);
   });
 
+  test('leads through all pages newest first too', async () => {
+    const idsOf = async (order: string) => {
+      const ids: string[] = [];
+      for (let path: string | undefined = `/messages?limit=1&order=${order}`; path !== undefined;) {
+        const response: Response = await app.get(path);
+        const { items }: { items: { message_id: string }[] } = JSON.parse(await response.text());
+        ids.push(...items.map(({ message_id }) => message_id));
+        path = /^<(.*)>; rel="next"$/.exec(response.headers.get('link') ?? '')?.[1];
+      }
+      return ids;
+    };
+    const oldestFirst = await idsOf('oldest');
+    assert.ok(oldestFirst.length >= 4);
+    assert.deepEqual(await idsOf('newest'), oldestFirst.toReversed());
+  });
+
   test('refuses a cursor of another database as gone', async () => {
     const cursor = writeCursor({ generation: 'another', after: { instant: '', message_id: '' } });
     const response = await app.get(`/messages?cursor=${cursor}`);

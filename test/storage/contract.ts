@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import { StorageUnavailable } from '../../src/errors.ts';
 import type { Message } from '../../src/message.ts';
-import type { MessageQuery, Position, Storage } from '../../src/storage/storage.ts';
+import type { Arrivals, MessageQuery, Position, Storage, StoredMessages, StoredQuery } from '../../src/storage/storage.ts';
 import { message } from '../support/messages.ts';
 
 export interface StorageUnderTest {
@@ -16,6 +16,7 @@ export type OpenStorageUnderTest = (t: TestContext) => Promise<StorageUnderTest>
 
 const EVERYTHING = { limit: 100, offset: 0 };
 const MANY = 5000;
+const MS_PER_MINUTE = 60_000;
 
 async function idsOf(storage: Storage, query: Partial<Parameters<Storage['list']>[0]> = {}): Promise<string[]> {
   return (await storage.list({ ...EVERYTHING, ...query })).items.map(({ message_id }) => message_id);
@@ -207,6 +208,81 @@ export function testStorageContract(name: string, open: OpenStorageUnderTest): v
         for (let index = 0; index < 20; index += 1) {
           await storage.append(message({ message_id: `m${index}` }));
           assert.equal((await storage.list({ limit: 1, offset: 0 })).total, index + 1);
+        }
+      });
+    });
+
+    describe('stored', () => {
+      const storedIds = async (storage: Storage, query: Partial<StoredQuery> = {}) =>
+        (await storage.stored({ after: storage.beforeAll, limit: 100, ...query })).items.map(({ message }) => message.message_id);
+
+      test('has messages in the order in which they were stored, whatever their time, each once', async (t) => {
+        const { storage, reopen } = await open(t);
+        for (const [message_id, ts] of [['b', '2025-01-15T10:00:00Z'], ['a', '2024-01-15T10:00:00Z'], ['b', '2025-01-15T10:00:00Z'], ['c', '2023-01-15T10:00:00Z']] as const) {
+          await storage.append(message({ message_id, ts }));
+        }
+        assert.deepEqual(await storedIds(storage), ['b', 'a', 'c']);
+        assert.deepEqual(await storedIds(await reopen()), ['b', 'a', 'c']);
+      });
+
+      test('goes on after a sequence, part by part, to the newest', async (t) => {
+        const { storage } = await open(t);
+        const empty = await storage.newestSequence();
+        assert.deepEqual(await storage.stored({ after: storage.beforeAll, limit: 2 }), { items: [], through: storage.beforeAll, isAll: true });
+        await storage.append(message({ message_id: '1' }));
+        await storage.append(message({ message_id: '2' }));
+        const two = await storage.newestSequence();
+        await storage.append(message({ message_id: '3' }));
+        assert.deepEqual(await storedIds(storage, { after: empty }), ['1', '2', '3']);
+        assert.deepEqual(await storedIds(storage, { after: two }), ['3']);
+        const part = await storage.stored({ after: storage.beforeAll, limit: 2 });
+        assert.deepEqual([part.items.map(({ message }) => message.message_id), part.through, part.isAll], [['1', '2'], part.items.at(-1)?.sequence, false]);
+        const rest = await storage.stored({ after: part.through, limit: 2 });
+        assert.deepEqual([rest.items.map(({ message }) => message.message_id), rest.isAll], [['3'], true]);
+        assert.deepEqual(await storage.stored({ after: rest.through, limit: 2 }), { items: [], through: rest.through, isAll: true });
+        assert.ok(BigInt(await storage.newestSequence()) >= BigInt(rest.through));
+      });
+
+      test('filters, and passes over what does not match', async (t) => {
+        const { storage } = await open(t);
+        for (const [message_id, from, text] of [['1', '+11', 'Apple'], ['2', '+12', 'apple'], ['3', '+11', null], ['4', '+11', 'pear']] as const) {
+          await storage.append(message({ message_id, from, text }));
+        }
+        assert.deepEqual(await storedIds(storage, { from: '+11' }), ['1', '3', '4']);
+        assert.deepEqual(await storedIds(storage, { q: 'APPLE' }), ['1', '2']);
+        assert.deepEqual(await storedIds(storage, { from: '+11', q: 'apple' }), ['1']);
+        const none = await storage.stored({ after: storage.beforeAll, limit: 1, q: 'nowhere' });
+        assert.deepEqual([none.items, none.isAll, none.through], [[], true, (await storage.stored({ after: storage.beforeAll, limit: 100 })).through]);
+      });
+
+      test('misses nothing while messages come', async (t) => {
+        const { storage } = await open(t);
+        const seen: string[] = [];
+        const appending = Promise.all(Array.from({ length: 300 }, (_, index) => storage.append(message({ message_id: `m${index}` }))));
+        let after = storage.beforeAll;
+        while (seen.length < 300) {
+          const part: StoredMessages = await storage.stored({ after, limit: 7 });
+          seen.push(...part.items.map(({ message: { message_id } }) => message_id));
+          after = part.through;
+        }
+        await appending;
+        assert.equal(new Set(seen).size, 300);
+      });
+    });
+
+    describe('arrivals', () => {
+      test('are counted by the minute in which the service received them', async (t) => {
+        const { storage, reopen } = await open(t);
+        const begin = Math.floor(Date.now() / MS_PER_MINUTE);
+        assert.deepEqual(await storage.arrivals(0), []);
+        for (const message_id of ['1', '2', '2', '3']) await storage.append(message({ message_id, ts: '2001-01-15T10:00:00Z' }));
+        const total = (arrivals: readonly Arrivals[]) => arrivals.reduce((sum, { count }) => sum + count, 0);
+        for (const opened of [async () => storage, reopen]) {
+          const reading = await opened();
+          const arrivals = await reading.arrivals(begin);
+          assert.equal(total(arrivals), 3);
+          assert.ok(arrivals.every(({ minute }) => minute >= begin && minute <= Date.now() / MS_PER_MINUTE));
+          assert.deepEqual(await reading.arrivals(begin + 60), []);
         }
       });
     });

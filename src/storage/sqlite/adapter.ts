@@ -13,7 +13,8 @@ import type { AppendOutcome, Storage, StorageObserver, StorageSizes } from '../s
 import { resolveDatabasePath } from './database-path.ts';
 import { indexPathOf } from './index-schema.ts';
 import { startIndexer } from './indexer-client.ts';
-import { startReaders } from './reader-pool.ts';
+import { type ReaderPool, startReaders } from './reader-pool.ts';
+import { BEFORE_ALL_IDS } from './schema.ts';
 import { startWriter, type Writer } from './writer-client.ts';
 
 /** Messages accepted and not yet answered; with the largest message each, some 20 MB. */
@@ -52,23 +53,24 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     indexer.stored(stored);
     return outcomes;
   };
+  const read: ReaderPool['ask'] = async (question) => {
+    try {
+      return await readers.ask(question);
+    } finally {
+      indexer.readEnded();
+    }
+  };
   const groupCommit = createGroupCommit<Message, AppendOutcome>({ capacity: QUEUE_CAPACITY, commit: createCommitInTime(commit) });
 
   return {
     append: groupCommit.add,
     hasRoom: groupCommit.hasRoom,
-    async list(query) {
-      const reply = await readers.ask({ kind: 'list', query, timeoutMs: queryTimeoutMs });
-      indexer.readEnded();
-      if (reply.kind !== 'page') throw new StorageUnavailable('a reader failed');
-      return reply.page;
-    },
-    async stats() {
-      const reply = await readers.ask({ kind: 'stats', timeoutMs: queryTimeoutMs });
-      indexer.readEnded();
-      if (reply.kind !== 'stats') throw new StorageUnavailable('a reader failed');
-      return reply.stats;
-    },
+    list: (query) => read({ kind: 'list', query }),
+    stats: () => read({ kind: 'stats' }),
+    stored: (query) => read({ kind: 'stored', query }),
+    newestSequence: () => read({ kind: 'newestSequence' }),
+    beforeAll: String(BEFORE_ALL_IDS),
+    arrivals: (sinceMinute) => read({ kind: 'arrivals', sinceMinute }),
     async probe() {
       if (!readers.anyOpen()) throw new StorageUnavailable('a reader failed');
       if (performance.now() - lastCommitAt > PROOF_LASTS_MS) await writer.probe();

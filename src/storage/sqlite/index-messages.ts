@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { acceptAnyRowId } from './append.ts';
-import { PARTITION_MESSAGES, partitionOf, PREFIX_LENGTHS, TOP_SENDERS } from './index-schema.ts';
+import { MS_PER_MINUTE, PARTITION_MESSAGES, partitionOf, PREFIX_LENGTHS, TOP_SENDERS } from './index-schema.ts';
 import { createIndexTexts } from './index-texts.ts';
 
 /** Most messages that are taken into the index in one transaction. */
@@ -21,7 +21,7 @@ export interface IndexWriter {
 
 export function createIndexWriter(database: DatabaseSync): IndexWriter {
   const nextChunk = createNextChunk(database);
-  const steps = [countSenders, countInstants, orderBySender].map((prepare) => prepare(database));
+  const steps = [countSenders, countInstants, countArrivals, orderBySender].map((prepare) => prepare(database));
   const splitPartitions = createSplitPartitions(database);
   const indexTexts = createIndexTexts(database);
   const progress = database.prepare('SELECT messages FROM progress');
@@ -54,12 +54,14 @@ type Step = () => void;
 /** Selects the chunk that every step works on, and notes it as done in the same transaction. */
 function createNextChunk(database: DatabaseSync): () => number {
   database.exec(`
-    CREATE TEMP TABLE chunk(id INTEGER PRIMARY KEY, message_id TEXT, from_number TEXT, instant TEXT, partition INTEGER);
+    CREATE TEMP TABLE chunk(
+      id INTEGER PRIMARY KEY, message_id TEXT, from_number TEXT, instant TEXT, received_at INTEGER, partition INTEGER
+    );
     CREATE TEMP TABLE chunk_senders(from_number TEXT PRIMARY KEY, messages INTEGER) WITHOUT ROWID;
     CREATE TEMP TABLE chunk_instants(prefix TEXT PRIMARY KEY, messages INTEGER) WITHOUT ROWID`);
   const select = database.prepare(`
-    INSERT INTO chunk SELECT id, message_id, from_number, instant, ${partitionOf('instant')} FROM inbox_file.messages
-    WHERE id > (SELECT indexed_through FROM progress) ORDER BY id LIMIT ${CHUNK_MESSAGES}`);
+    INSERT INTO chunk SELECT id, message_id, from_number, instant, received_at, ${partitionOf('instant')}
+    FROM inbox_file.messages WHERE id > (SELECT indexed_through FROM progress) ORDER BY id LIMIT ${CHUNK_MESSAGES}`);
   const advance = database.prepare(`
     UPDATE progress SET indexed_through = (SELECT max(id) FROM chunk), messages = messages + (SELECT count(*) FROM chunk)`);
   for (const statement of [select, advance]) acceptAnyRowId(statement);
@@ -93,6 +95,15 @@ function countInstants(database: DatabaseSync): Step {
     ${PREFIX_LENGTHS.map((length) => `
       INSERT INTO instant_counts SELECT ${length}, substr(prefix, 1, ${length}), sum(messages) FROM chunk_instants GROUP BY 2
         ON CONFLICT(length, prefix) DO UPDATE SET messages = messages + excluded.messages;`).join('')}`;
+  return () => database.exec(sql);
+}
+
+/** Messages of before an upgrade have no time of arrival. */
+function countArrivals(database: DatabaseSync): Step {
+  const sql = `
+    INSERT INTO arrivals SELECT received_at / ${MS_PER_MINUTE} AS received_in, count(*) FROM chunk
+      WHERE received_at IS NOT NULL GROUP BY received_in
+      ON CONFLICT(minute) DO UPDATE SET messages = messages + excluded.messages`;
   return () => database.exec(sql);
 }
 

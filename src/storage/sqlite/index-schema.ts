@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url';
 import { BEFORE_ALL_IDS, BUSY_TIMEOUT_MS } from './schema.ts';
 
 /** The `user_version` of an index that this version can read. Another one is made anew. */
-export const INDEX_VERSION = 1;
+export const INDEX_VERSION = 2;
 /** Messages at which a partition is split, to begin with. */
 export const PARTITION_MESSAGES = 32_768;
 /** Pages in memory: the partition and the counts that change now. */
@@ -25,6 +25,7 @@ export const readOnlyUri = (path: string) => `${pathToFileURL(path).href}?mode=r
  * - `senders`, `top_senders`: messages of each sender, and of the ten with the most. Counts never shrink, so only a sender
  *   with a new message can enter the ten.
  * - `instant_counts`: messages by day, hour and minute, which are the first 10, 13 and 16 characters of an instant.
+ * - `arrivals`: messages by the minute in which they were received, since 1970.
  * - `by_sender`: the order of messages within a sender, in `partitions` of time, numbered in its order, each from its first instant
  *   to before the next one's: new messages change a few hundred pages of the newest partition, not any of hundreds of thousands.
  *   One of `split_at` messages is split.
@@ -39,6 +40,7 @@ const SCHEMA = `
   CREATE TABLE senders(from_number TEXT PRIMARY KEY NOT NULL, messages INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE top_senders(from_number TEXT PRIMARY KEY NOT NULL, messages INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE instant_counts(length INTEGER, prefix TEXT, messages INTEGER NOT NULL, PRIMARY KEY (length, prefix)) WITHOUT ROWID;
+  CREATE TABLE arrivals(minute INTEGER PRIMARY KEY, messages INTEGER NOT NULL);
   CREATE TABLE partitions(
     partition INTEGER PRIMARY KEY, first_instant TEXT UNIQUE NOT NULL, messages INTEGER NOT NULL, split_at INTEGER NOT NULL
   );
@@ -56,6 +58,7 @@ const SCHEMA = `
 /** Of an instant: its day, hour and minute. */
 export const PREFIX_LENGTHS = [10, 13, 16];
 export const TOP_SENDERS = 10;
+export const MS_PER_MINUTE = 60_000;
 
 /** The partition that an instant lies in; `instant` is SQL. */
 export const partitionOf = (instant: string) =>

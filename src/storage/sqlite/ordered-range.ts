@@ -4,32 +4,49 @@
  */
 import type { MessageQuery, Position } from '../storage.ts';
 import { partitionOf } from './index-schema.ts';
-import { readMessages, type Parameters, type PlacedMessage, type Selection, type Snapshot, UNINDEXED } from './snapshot.ts';
+import { type Direction, readMessages, type PlacedMessage, type Selection, type Snapshot, UNINDEXED } from './snapshot.ts';
 
 /** Index entries walked in one step: a few milliseconds. */
 const STEP_ENTRIES = 20_000;
 
+/** What lies from `begin` on, and before `end` where that is given. */
+export interface Bounds {
+  readonly begin: Position;
+  readonly end: Position | undefined;
+}
+
 export interface OrderedRange {
-  /** SQL that selects `instant`, `message_id` and `id` from `begin` on, and before `end` where that is given; without order. */
-  keys(begin: Position, end?: Position): Selection;
-  /** The position `entries` after `begin`, or undefined where the range ends before. */
-  seek(begin: Position, entries: number): Position | undefined;
-  /** How many entries lie from `begin` on, and before `end` where that is given. */
-  count(begin: Position, end?: Position): number;
-  /** The messages from `begin` on, without the first `offset`. */
-  read(begin: Position, limit: number, offset: number): PlacedMessage[];
+  /** SQL that selects `instant`, `message_id` and `id` of what lies within; without order. */
+  keys(bounds: Bounds): Selection;
+  /** Both parts of the bounds: the first `entries` in that direction, and the rest; undefined where there is none. */
+  split(bounds: Bounds, direction: Direction, entries: number): { readonly first: Bounds; readonly rest: Bounds | undefined };
+  /** How many entries lie within. */
+  count(bounds: Bounds): number;
+  /** The messages within, in that direction, without the first `offset`. */
+  read(bounds: Bounds, direction: Direction, limit: number, offset: number): PlacedMessage[];
 }
 
 /** Where an order begins, or begins at an instant. */
 export const startOf = (instant = ''): Position => ({ instant, message_id: '' });
 
-/** Where the page of a query begins, its offset aside. */
-export function firstOfPage({ since, after }: Pick<MessageQuery, 'since' | 'after'>): Position {
-  const start = startOf(since);
-  if (after === undefined) return start;
-  // Nothing is between a text and the same with a NUL behind it.
-  const next = { instant: after.instant, message_id: `${after.message_id}\0` };
-  return compare(start, next) > 0 ? start : next;
+/** Nothing is between a text and the same with a NUL behind it. */
+const rightAfter = ({ instant, message_id }: Position): Position => ({ instant, message_id: `${message_id}\0` });
+
+export const directionOf = ({ newestFirst }: Pick<MessageQuery, 'newestFirst'>): Direction => (newestFirst === true ? 'DESC' : 'ASC');
+
+/** Where the page of a query lies, its offset and limit aside. */
+export function boundsOfPage({ since, after, newestFirst }: Pick<MessageQuery, 'since' | 'after' | 'newestFirst'>): Bounds {
+  const begin = startOf(since);
+  if (after === undefined) return { begin, end: undefined };
+  if (newestFirst === true) return { begin, end: after };
+  const next = rightAfter(after);
+  return { begin: compare(begin, next) > 0 ? begin : next, end: undefined };
+}
+
+/** What lies in both. */
+export function overlap(a: Bounds, b: Bounds): Bounds {
+  const end = a.end !== undefined && (b.end === undefined || compare(a.end, b.end) < 0) ? a.end : b.end;
+  return { begin: compare(a.begin, b.begin) > 0 ? a.begin : b.begin, end };
 }
 
 /** As SQLite compares: by UTF-8 bytes, which UTF-16 units do not always agree with. */
@@ -41,49 +58,55 @@ export function compare(a: Position, b: Position): number {
 interface Order {
   readonly keys: OrderedRange['keys'];
   /** ORDER BY terms that the keys' own order satisfies, so that a LIMIT ends the walk. */
-  readonly terms: string;
+  readonly terms: readonly string[];
 }
 
 export function createOrderedRange(snapshot: Snapshot, from: string | undefined): OrderedRange {
   const { keys, terms } = from === undefined ? ORDER_OF_ALL : orderOfSender(from);
 
-  const inOrder = (begin: Position, limit: number, offset: number): Selection => {
-    const { sql, parameters } = keys(begin);
-    return { sql: `${sql} ORDER BY ${terms} LIMIT ? OFFSET ?`, parameters: [...parameters, limit, offset] };
+  const inOrder = (bounds: Bounds, direction: Direction, limit: number, offset: number): Selection => {
+    const { sql, parameters } = keys(bounds);
+    const orderBy = terms.map((term) => `${term} ${direction}`).join(', ');
+    return { sql: `${sql} ORDER BY ${orderBy} LIMIT ? OFFSET ?`, parameters: [...parameters, limit, offset] };
   };
-  const seek: OrderedRange['seek'] = (begin, entries) => {
+  const split: OrderedRange['split'] = (bounds, direction, entries) => {
     snapshot.requireTime();
-    const { sql, parameters } = inOrder(begin, 1, entries);
+    const { sql, parameters } = inOrder(bounds, direction, 1, entries);
     // Without `id`, which may be larger than a JavaScript number is exact.
     const row = snapshot.first(`SELECT instant, message_id FROM (${sql})`, parameters);
-    return row && { instant: String(row['instant']), message_id: String(row['message_id']) };
+    if (row === undefined) return { first: bounds, rest: undefined };
+    const firstOfRest = { instant: String(row['instant']), message_id: String(row['message_id']) };
+    if (direction === 'ASC') return { first: { ...bounds, end: firstOfRest }, rest: { ...bounds, begin: firstOfRest } };
+    const end = rightAfter(firstOfRest);
+    return { first: { ...bounds, begin: end }, rest: { ...bounds, end } };
   };
   return {
     keys,
-    seek,
-    count(begin, end) {
-      const isWithin = (position: Position) => end === undefined || compare(position, end) < 0;
+    split,
+    count(bounds) {
       let counted = 0;
-      let from = begin;
-      for (let next = seek(from, STEP_ENTRIES); next !== undefined && isWithin(next); next = seek(from, STEP_ENTRIES)) {
+      let { first, rest } = split(bounds, 'ASC', STEP_ENTRIES);
+      while (rest !== undefined) {
         counted += STEP_ENTRIES;
-        from = next;
+        ({ first, rest } = split(rest, 'ASC', STEP_ENTRIES));
       }
-      const { sql, parameters } = keys(from, end);
+      const { sql, parameters } = keys(first);
       return counted + Number(snapshot.first(`SELECT count(*) AS entries FROM (${sql})`, parameters)?.['entries']);
     },
-    read(begin, limit, offset) {
-      let from: Position | undefined = begin;
-      for (let left = offset; left > 0 && from !== undefined; left -= STEP_ENTRIES) from = seek(from, Math.min(left, STEP_ENTRIES));
-      return from === undefined ? [] : readMessages(snapshot, inOrder(from, limit, 0));
+    read(bounds, direction, limit, offset) {
+      let rest: Bounds | undefined = bounds;
+      for (let left = offset; left > 0 && rest !== undefined; left -= STEP_ENTRIES) {
+        ({ rest } = split(rest, direction, Math.min(left, STEP_ENTRIES)));
+      }
+      return rest === undefined ? [] : readMessages(snapshot, inOrder(rest, direction, limit, 0), direction);
     },
   };
 }
 
 const ORDER_OF_ALL: Order = {
-  terms: 'instant, message_id',
-  keys(begin, end) {
-    const { sql, parameters } = boundsOf(begin, end);
+  terms: ['instant', 'message_id'],
+  keys(bounds) {
+    const { sql, parameters } = conditionOf(bounds);
     return { sql: `SELECT instant, message_id, id FROM messages INDEXED BY messages_by_instant WHERE ${sql}`, parameters };
   },
 };
@@ -91,22 +114,22 @@ const ORDER_OF_ALL: Order = {
 /** What is in the index, partition by partition, and what is not there yet, merged by the partition that it will be in. */
 function orderOfSender(from: string): Order {
   return {
-    terms: 'partition, instant, message_id',
-    keys(begin, end) {
-      const bounds = boundsOf(begin, end);
+    terms: ['partition', 'instant', 'message_id'],
+    keys(bounds) {
+      const within = conditionOf(bounds);
       const sql = `
         SELECT instant, message_id, id, partition
         FROM read_index.partitions CROSS JOIN read_index.by_sender USING (partition)
-        WHERE partition >= ${partitionOf('?')} AND from_number = ? AND ${bounds.sql}
+        WHERE partition >= ${partitionOf('?')} AND from_number = ? AND ${within.sql}
         UNION ALL
         SELECT instant, message_id, id, ${partitionOf('instant')}
-        FROM messages NOT INDEXED WHERE ${UNINDEXED} AND from_number = ? AND ${bounds.sql}`;
-      return { sql, parameters: [begin.instant, from, ...bounds.parameters, from, ...bounds.parameters] };
+        FROM messages NOT INDEXED WHERE ${UNINDEXED} AND from_number = ? AND ${within.sql}`;
+      return { sql, parameters: [bounds.begin.instant, from, ...within.parameters, from, ...within.parameters] };
     },
   };
 }
 
-function boundsOf(begin: Position, end: Position | undefined): { sql: string; parameters: Parameters } {
+function conditionOf({ begin, end }: Bounds): Selection {
   const sql = '(instant, message_id) >= (?, ?)';
   const parameters = [begin.instant, begin.message_id];
   if (end === undefined) return { sql, parameters };

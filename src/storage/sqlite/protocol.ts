@@ -4,7 +4,9 @@
  */
 import type { UnavailableReason } from '../../errors.ts';
 import type { Message } from '../../message.ts';
-import type { AppendOutcome, MessagePage, MessageQuery, Stats } from '../storage.ts';
+import type {
+  AppendOutcome, Arrivals, MessagePage, MessageQuery, Sequence, Stats, StoredMessages, StoredQuery,
+} from '../storage.ts';
 
 export interface ThreadData {
   readonly path: string;
@@ -58,13 +60,31 @@ export type IndexerMessage =
   | { readonly kind: 'failed'; readonly reason: UnavailableReason }
   | { readonly kind: 'notice'; readonly event: string; readonly fields: Readonly<Record<string, unknown>> };
 
-export type ReaderRequest =
-  | { readonly kind: 'list'; readonly query: MessageQuery; readonly timeoutMs: number }
-  | { readonly kind: 'stats'; readonly timeoutMs: number };
+/** What can be read, each with its question. */
+export type Read =
+  | { readonly kind: 'list'; readonly query: MessageQuery }
+  | { readonly kind: 'stats' }
+  | { readonly kind: 'stored'; readonly query: StoredQuery }
+  | { readonly kind: 'newestSequence' }
+  | { readonly kind: 'arrivals'; readonly sinceMinute: number };
+
+export interface ReaderRequest {
+  readonly read: Read;
+  readonly timeoutMs: number;
+}
 
 export type ReaderMessage = ReaderReply | { readonly kind: 'opened' };
 
+/** What each kind of read results in. */
+export interface ReadResults {
+  readonly list: MessagePage;
+  readonly stats: Stats;
+  readonly stored: StoredMessages;
+  readonly newestSequence: Sequence;
+  readonly arrivals: readonly Arrivals[];
+}
+
+/** The result of a read of the same kind, or why there is none. */
 export type ReaderReply =
-  | { readonly kind: 'page'; readonly page: MessagePage }
-  | { readonly kind: 'stats'; readonly stats: Stats }
+  | { readonly [Kind in Read['kind']]: { readonly kind: Kind; readonly result: ReadResults[Kind] } }[Read['kind']]
   | { readonly kind: 'failed'; readonly reason: UnavailableReason };

@@ -1,15 +1,19 @@
 /** What readers ask of the database: pages of messages, and statistics. */
 import type { DatabaseSync } from 'node:sqlite';
-import type { MessagePage, MessageQuery, Stats } from '../storage.ts';
-import { createOrderedRange, firstOfPage } from './ordered-range.ts';
+import type { Arrivals, MessagePage, MessageQuery, Sequence, Stats, StoredMessages, StoredQuery } from '../storage.ts';
+import { boundsOfPage, createOrderedRange, directionOf } from './ordered-range.ts';
 import { search, type Found } from './search.ts';
 import { createInSnapshot, type Snapshot } from './snapshot.ts';
-import { countMatching, readStats } from './totals.ts';
+import { readNewestSequence, readStored } from './stored-order.ts';
+import { countMatching, readArrivals, readStats } from './totals.ts';
 
 export interface Reads {
-  /** Both throw StorageUnavailable once `performance.now()` is past `deadline`, and any error of SQLite. */
+  /** All throw StorageUnavailable once `performance.now()` is past `deadline`, and any error of SQLite. */
   list(query: MessageQuery, deadline: number): MessagePage;
   stats(deadline: number): Stats;
+  stored(query: StoredQuery, deadline: number): StoredMessages;
+  newestSequence(deadline: number): Sequence;
+  arrivals(sinceMinute: number, deadline: number): Arrivals[];
 }
 
 /** `database`, at `path`, has the index attached as `read_index`. */
@@ -21,6 +25,9 @@ export function createReads(database: DatabaseSync, path: string): Reads {
       return toPage(found, query.limit);
     }),
     stats: (deadline) => inSnapshot(deadline, readStats),
+    stored: (query, deadline) => inSnapshot(deadline, (snapshot) => readStored(snapshot, query)),
+    newestSequence: (deadline) => inSnapshot(deadline, readNewestSequence),
+    arrivals: (sinceMinute, deadline) => inSnapshot(deadline, (snapshot) => readArrivals(snapshot, sinceMinute)),
   };
 }
 
@@ -29,7 +36,7 @@ function listInOrder(snapshot: Snapshot, query: MessageQuery): Found {
   const range = createOrderedRange(snapshot, from);
   const total = countMatching(snapshot, query, range);
   if (offset >= total) return { total, messages: [] };
-  return { total, messages: range.read(firstOfPage(query), limit + 1, offset) };
+  return { total, messages: range.read(boundsOfPage(query), directionOf(query), limit + 1, offset) };
 }
 
 function toPage({ total, messages }: Found, limit: number): MessagePage {

@@ -1,12 +1,12 @@
 import { StorageUnavailable } from '../../errors.ts';
 import type { StorageObserver } from '../storage.ts';
-import type { ReaderData, ReaderMessage, ReaderReply, ReaderRequest } from './protocol.ts';
+import type { Read, ReaderData, ReaderMessage, ReaderReply, ReadResults } from './protocol.ts';
 import { keepThread } from './thread.ts';
 
 /** Reads run on threads of their own, so that no query can delay an acknowledgement. */
 export interface ReaderPool {
   /** Rejects with StorageUnavailable at once where too many reads wait, or when the read took too long or failed. */
-  ask(request: ReaderRequest): Promise<Exclude<ReaderReply, { kind: 'failed' }>>;
+  ask<Kind extends Read['kind']>(read: Read & { readonly kind: Kind }): Promise<ReadResults[Kind]>;
   /** Reads that no thread has taken up yet. */
   waiting(): number;
   /** Whether a thread has the database open. */
@@ -20,7 +20,7 @@ const MAX_WAITING_READS = 256;
 const SMALL_OFFSET = 10_000;
 
 interface Job {
-  readonly request: ReaderRequest;
+  readonly read: Read;
   readonly settle: (reply: ReaderReply) => void;
 }
 
@@ -29,25 +29,25 @@ interface Job {
  * search; resolves when each has the database open or has ended without. `timeoutMs` is from a question to its answer, waiting included.
  */
 export async function startReaders(path: string, timeoutMs: number, observer: StorageObserver): Promise<ReaderPool> {
-  const quick = createQueue((nextJob) => startReader({ path, givesWay: false }, nextJob, observer));
-  const long = createQueue((nextJob) => startReader({ path, givesWay: true }, nextJob, observer));
+  const quick = createQueue((nextJob) => startReader({ path, givesWay: false }, nextJob, timeoutMs, observer));
+  const long = createQueue((nextJob) => startReader({ path, givesWay: true }, nextJob, timeoutMs, observer));
   const queues = [quick, long];
   const waiting = () => quick.jobs.length + long.jobs.length;
   let closed = false;
   await Promise.all(queues.map(({ reader }) => reader.firstOpened));
 
   return {
-    ask(request) {
+    ask(read) {
       if (closed) return Promise.reject(new StorageUnavailable('the storage is closed'));
       if (waiting() >= MAX_WAITING_READS) return Promise.reject(new StorageUnavailable('too many reads are waiting'));
-      const { jobs, reader } = mayTakeLong(request) ? long : quick;
+      const { jobs, reader } = mayTakeLong(read) ? long : quick;
       return new Promise((resolve, reject) => {
         const job: Job = {
-          request,
+          read,
           settle(reply) {
             clearTimeout(timer);
-            if (reply.kind === 'failed') reject(new StorageUnavailable(reply.reason));
-            else resolve(reply);
+            if (isOfKind(reply, read.kind)) resolve(reply.result);
+            else reject(new StorageUnavailable(reply.kind === 'failed' ? reply.reason : 'a reader failed'));
           },
         };
         const timer = setTimeout(() => {
@@ -69,9 +69,16 @@ export async function startReaders(path: string, timeoutMs: number, observer: St
   };
 }
 
-function mayTakeLong(request: ReaderRequest): boolean {
-  if (request.kind !== 'list') return false;
-  const { q, from, since, offset } = request.query;
+type Answer<Kind extends Read['kind']> = ReaderReply & { readonly kind: Kind; readonly result: ReadResults[Kind] };
+
+function isOfKind<Kind extends Read['kind']>(reply: ReaderReply, kind: Kind): reply is Answer<Kind> {
+  return reply.kind === kind;
+}
+
+function mayTakeLong(read: Read): boolean {
+  if (read.kind === 'stored') return read.query.from !== undefined || read.query.q !== undefined;
+  if (read.kind !== 'list') return false;
+  const { q, from, since, offset } = read.query;
   return q !== undefined || offset > SMALL_OFFSET || (from !== undefined && since !== undefined);
 }
 
@@ -89,7 +96,7 @@ interface Reader {
   close(): Promise<void>;
 }
 
-function startReader(workerData: ReaderData, nextJob: () => Job | undefined, observer: StorageObserver): Reader {
+function startReader(workerData: ReaderData, nextJob: () => Job | undefined, timeoutMs: number, observer: StorageObserver): Reader {
   let current: Job | undefined;
   let isOpen = false;
   const firstOpened = Promise.withResolvers<void>();
@@ -118,7 +125,7 @@ function startReader(workerData: ReaderData, nextJob: () => Job | undefined, obs
 
   function takeNext(): void {
     current = nextJob();
-    if (current !== undefined) thread.post(current.request);
+    if (current !== undefined) thread.post({ read: current.read, timeoutMs });
   }
 
   return {

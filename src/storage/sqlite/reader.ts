@@ -21,12 +21,17 @@ database.exec(`PRAGMA cache_size = -${CACHE_KIB}; PRAGMA temp_store = MEMORY`);
 database.prepare('ATTACH ? AS read_index').run(readOnlyUri(indexPathOf(path)));
 const reads = createReads(database, path);
 
-function answer(request: ReaderRequest): ReaderReply {
-  const deadline = performance.now() + request.timeoutMs;
+function answer({ read, timeoutMs }: ReaderRequest): ReaderReply {
+  const deadline = performance.now() + timeoutMs;
+  const { kind } = read;
   try {
-    switch (request.kind) {
-      case 'list': return { kind: 'page', page: reads.list(request.query, deadline) };
-      case 'stats': return { kind: 'stats', stats: reads.stats(deadline) };
+    switch (kind) {
+      case 'list': return { kind, result: reads.list(read.query, deadline) };
+      case 'stats': return { kind, result: reads.stats(deadline) };
+      case 'stored': return { kind, result: reads.stored(read.query, deadline) };
+      case 'newestSequence': return { kind, result: reads.newestSequence(deadline) };
+      case 'arrivals': return { kind, result: reads.arrivals(read.sinceMinute, deadline) };
+      default: return kind satisfies never;
     }
   } catch (error) {
     const reason = reasonOf(error);

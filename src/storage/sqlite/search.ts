@@ -1,6 +1,6 @@
 /** Finding a substring of the text: by the trigrams of the index, or by looking at every text of a range. */
 import type { MessageQuery, Position } from '../storage.ts';
-import { compare, createOrderedRange, firstOfPage, startOf } from './ordered-range.ts';
+import { type Bounds, boundsOfPage, compare, createOrderedRange, directionOf, overlap, startOf } from './ordered-range.ts';
 import { type PlacedMessage, readMessages, type Row, type Selection, type Snapshot } from './snapshot.ts';
 import { countOfSender } from './totals.ts';
 import { intersect, LEAST_SEARCHABLE_UNITS, PART_BITS, pieceOf, placesInPiece, SEGMENT_BITS, trigramsOf } from './trigrams.ts';
@@ -12,7 +12,7 @@ export interface Found {
 }
 
 /** Not LIKE: that stops at a NUL in the pattern, gives % and _ a meaning, and is an error past 50,000 bytes. */
-const MATCHES = 'instr(lower(text), lower(?)) > 0';
+export const MATCHES = 'instr(lower(text), lower(?)) > 0';
 /** Rows whose text is looked at in one step; the largest texts are 16 KB. */
 const WALK_STEP_ROWS = 2_000;
 /** A sender of fewer messages is searched by looking at each. */
@@ -29,12 +29,13 @@ export function search(snapshot: Snapshot, query: MessageQuery, q: string): Foun
   return walks ? searchByWalking(snapshot, query, q) : searchByTrigrams(snapshot, query, q);
 }
 
-/** Looks at every text from `since` on, step by step: all are counted, and those of the page are kept. */
+/** Looks at every text from `since` on, step by step in order: all are counted, and those of the page are kept. */
 function searchByWalking(snapshot: Snapshot, query: MessageQuery, q: string): Found {
   const { from, since, after, limit, offset } = query;
+  const direction = directionOf(query);
   const range = createOrderedRange(snapshot, from);
-  const matching = (begin: Position, end: Position | undefined): Selection => {
-    const { sql, parameters } = range.keys(begin, end);
+  const matching = (bounds: Bounds): Selection => {
+    const { sql, parameters } = range.keys(bounds);
     return {
       sql: `
         SELECT message.id, message.instant, message.message_id
@@ -45,26 +46,25 @@ function searchByWalking(snapshot: Snapshot, query: MessageQuery, q: string): Fo
   const count = ({ sql, parameters }: Selection): number =>
     Number(snapshot.first(`SELECT count(*) AS found FROM (${sql})`, parameters)?.['found']);
 
-  const pageStart = firstOfPage(query);
   const messages: PlacedMessage[] = [];
   let total = 0;
   let skipped = 0;
-  for (let begin: Position | undefined = startOf(since); begin !== undefined;) {
-    const end = range.seek(begin, WALK_STEP_ROWS);
-    const found = count(matching(begin, end));
+  for (let rest: Bounds | undefined = { begin: startOf(since), end: undefined }; rest !== undefined;) {
+    const step = range.split(rest, direction, WALK_STEP_ROWS);
+    const found = count(matching(step.first));
     const wanted = limit + 1 - messages.length;
     if (found > 0 && wanted > 0) {
-      const page = matching(compare(begin, pageStart) > 0 ? begin : pageStart, end);
+      const page = matching(overlap(step.first, boundsOfPage(query)));
       const onPage = after === undefined ? found : count(page);
       const offsetHere = Math.max(0, offset - skipped);
       if (offsetHere < onPage) messages.push(...readMessages(snapshot, {
-        sql: `${page.sql} ORDER BY message.instant, message.message_id LIMIT ? OFFSET ?`,
+        sql: `${page.sql} ORDER BY message.instant ${direction}, message.message_id ${direction} LIMIT ? OFFSET ?`,
         parameters: [...page.parameters, wanted, offsetHere],
-      }));
+      }, direction));
       skipped += onPage;
     }
     total += found;
-    begin = end;
+    rest = step.rest;
   }
   return { total, messages };
 }
@@ -78,6 +78,8 @@ interface Match {
 /** Looks at the candidates of the index, then at all messages that it does not have texts of yet, and keeps the first matches in order. */
 function searchByTrigrams(snapshot: Snapshot, query: MessageQuery, q: string): Found {
   const wanted = query.offset + query.limit + 1;
+  const direction = directionOf(query);
+  const compareInOrder = direction === 'ASC' ? compare : (a: Position, b: Position) => compare(b, a);
   let total = 0;
   let matches: Match[] = [];
 
@@ -90,14 +92,14 @@ function searchByTrigrams(snapshot: Snapshot, query: MessageQuery, q: string): F
     const found = rows.filter((row) => row['on_page'] === 1).map((row): Match => ({
       id: String(row['id']), position: { instant: String(row['instant']), message_id: String(row['message_id']) },
     }));
-    if (found.length > 0) matches = [...matches, ...found].sort((a, b) => compare(a.position, b.position)).slice(0, wanted);
+    if (found.length > 0) matches = [...matches, ...found].sort((a, b) => compareInOrder(a.position, b.position)).slice(0, wanted);
   };
   for (const candidates of candidatesOf(snapshot, trigramsOf(q))) look(candidates);
   look({ sql: 'id >= (SELECT searchable_below FROM read_index.progress)', parameters: [] });
 
   const ids = matches.slice(query.offset).map(({ id }) => id);
   const selection = { sql: 'SELECT CAST(value AS INTEGER) AS id FROM json_each(?)', parameters: [JSON.stringify(ids)] };
-  return { total, messages: readMessages(snapshot, selection) };
+  return { total, messages: readMessages(snapshot, selection, direction) };
 }
 
 /** For each segment and part in which messages can match, a condition on `id` that is true of all of those. */
@@ -146,11 +148,14 @@ interface MatchQuery extends MessageQuery {
  * The first matches in order that lie on the page (`on_page`), each with how many match in all (`found`); where none lies on it,
  * one that does not.
  */
-function readMatches({ all }: Snapshot, candidates: Selection, { q, from, since, after, before, wanted }: MatchQuery): Row[] {
+function readMatches({ all }: Snapshot, candidates: Selection, query: MatchQuery): Row[] {
+  const { q, from, since, after, before, wanted } = query;
+  const direction = directionOf(query);
+  const [behind, ahead] = direction === 'ASC' ? ['>', '<'] : ['<', '>'];
   const position = '(instant, message_id)';
   const onPage = [
-    ...(after === undefined ? [] : [{ sql: `${position} > (?, ?)`, parameters: [after.instant, after.message_id] }]),
-    ...(before === undefined ? [] : [{ sql: `${position} < (?, ?)`, parameters: [before.instant, before.message_id] }]),
+    ...(after === undefined ? [] : [{ sql: `${position} ${behind} (?, ?)`, parameters: [after.instant, after.message_id] }]),
+    ...(before === undefined ? [] : [{ sql: `${position} ${ahead} (?, ?)`, parameters: [before.instant, before.message_id] }]),
   ];
   const conditions = [
     candidates,
@@ -162,6 +167,6 @@ function readMatches({ all }: Snapshot, candidates: Selection, { q, from, since,
     SELECT id, instant, message_id, on_page, count(*) OVER () AS found FROM (
       SELECT CAST(id AS TEXT) AS id, instant, message_id, ${['1', ...onPage.map((bound) => bound.sql)].join(' AND ')} AS on_page
       FROM messages NOT INDEXED WHERE ${conditions.map((condition) => condition.sql).join(' AND ')}
-    ) ORDER BY on_page DESC, instant, message_id LIMIT ?`;
+    ) ORDER BY on_page DESC, instant ${direction}, message_id ${direction} LIMIT ?`;
   return all(sql, [...onPage, ...conditions].flatMap((part) => [...part.parameters]).concat(wanted));
 }

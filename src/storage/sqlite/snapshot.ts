@@ -6,6 +6,8 @@ import { isLogLarge } from './checkpoint.ts';
 
 export type Row = Readonly<Record<string, unknown>>;
 export type Parameters = readonly SQLInputValue[];
+/** Of an order, in SQL. */
+export type Direction = 'ASC' | 'DESC';
 
 /** SQL that selects, with its parameters. */
 export interface Selection {
@@ -66,20 +68,22 @@ export interface PlacedMessage {
   readonly position: Position;
 }
 
-/** Reads whole messages by their ids, in order. `ids` selects a column `id`. */
-export function readMessages({ all }: Snapshot, ids: Selection): PlacedMessage[] {
+export const toMessage = (row: Row): Message => ({
+  message_id: String(row['message_id']),
+  from: String(row['from_number']),
+  to: String(row['to_number']),
+  ts: String(row['ts']),
+  text: row['text'] === null ? null : String(row['text']),
+});
+
+/** Reads whole messages by their ids, in order of `direction`. `ids` selects a column `id`. */
+export function readMessages({ all }: Snapshot, ids: Selection, direction: Direction): PlacedMessage[] {
   const rows = all(`
     SELECT message.message_id, from_number, to_number, ts, text, message.instant
     FROM (${ids.sql}) AS wanted CROSS JOIN messages AS message ON message.id = wanted.id
-    ORDER BY message.instant, message.message_id`, ids.parameters);
+    ORDER BY message.instant ${direction}, message.message_id ${direction}`, ids.parameters);
   return rows.map((row) => ({
-    message: {
-      message_id: String(row['message_id']),
-      from: String(row['from_number']),
-      to: String(row['to_number']),
-      ts: String(row['ts']),
-      text: row['text'] === null ? null : String(row['text']),
-    },
+    message: toMessage(row),
     position: { instant: String(row['instant']), message_id: String(row['message_id']) },
   }));
 }

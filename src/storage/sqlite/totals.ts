@@ -1,6 +1,6 @@
 /** How many messages there are, from counts that the index keeps, and from those messages that are not in it yet. */
-import type { Stats } from '../storage.ts';
-import { PREFIX_LENGTHS, TOP_SENDERS } from './index-schema.ts';
+import type { Arrivals, Stats } from '../storage.ts';
+import { MS_PER_MINUTE, PREFIX_LENGTHS, TOP_SENDERS } from './index-schema.ts';
 import { type OrderedRange, startOf } from './ordered-range.ts';
 import { type Snapshot, UNINDEXED } from './snapshot.ts';
 
@@ -33,14 +33,14 @@ function countSince(snapshot: Snapshot, since: string, range: OrderedRange): num
   }
   const later = Number(snapshot.first(`
     SELECT count(*) AS messages FROM messages NOT INDEXED WHERE ${UNINDEXED} AND instant >= ?`, [below])?.['messages']);
-  return indexed + later + range.count(startOf(since), startOf(below));
+  return indexed + later + range.count({ begin: startOf(since), end: startOf(below) });
 }
 
 /** How many messages a query without a search matches. */
 export function countMatching(snapshot: Snapshot, query: { from?: string; since?: string }, range: OrderedRange): number {
   const { from, since } = query;
   if (since === undefined) return from === undefined ? countAll(snapshot) : countOfSender(snapshot, from);
-  return from === undefined ? countSince(snapshot, since, range) : range.count(startOf(since));
+  return from === undefined ? countSince(snapshot, since, range) : range.count({ begin: startOf(since), end: undefined });
 }
 
 /**
@@ -73,4 +73,16 @@ export function readStats(snapshot: Snapshot): Stats {
     firstTs: tsAtEnd('ASC'),
     lastTs: tsAtEnd('DESC'),
   };
+}
+
+/** Messages by the minute in which they were received, from one on. */
+export function readArrivals({ all }: Snapshot, sinceMinute: number): Arrivals[] {
+  const rows = all(`
+    SELECT minute, sum(messages) AS messages FROM (
+      SELECT minute, messages FROM read_index.arrivals WHERE minute >= ?
+      UNION ALL
+      SELECT received_at / ${MS_PER_MINUTE}, count(*) FROM messages NOT INDEXED
+      WHERE ${UNINDEXED} AND received_at >= ? GROUP BY 1
+    ) GROUP BY minute ORDER BY minute`, [sinceMinute, sinceMinute * MS_PER_MINUTE]);
+  return rows.map((row) => ({ minute: Number(row['minute']), count: Number(row['messages']) }));
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, describe, test } from 'node:test';
 import { instantOf, type Message } from '../../../src/message.ts';
-import type { MessageQuery, Position, Stats, Storage } from '../../../src/storage/storage.ts';
+import type { MessageFilter, MessageQuery, Position, Stats, Storage, StoredMessages } from '../../../src/storage/storage.ts';
 import { createRandom } from '../../support/random.ts';
 import { REFERENCE_SCHEMA } from '../../support/reference-schema.ts';
 import { openTestStorage } from '../../support/storage.ts';
@@ -55,6 +55,7 @@ function randomQuery(): MessageQuery {
   return {
     limit: 1 + random.below(100),
     offset: random.pick([0, 0, 1, 100, 30_000, MESSAGES]),
+    ...(maybe(40) && { newestFirst: true }),
     ...(maybe(40) && { from: maybe(95) ? randomSender() : 'nobody' }),
     ...(maybe(40) && { since: randomSince() }),
     ...(maybe(50) && { q: random.pick(['needle', 'NEEDLE', 'eta ', 'É', 'école', 'OLE g', '0%', '😀 😀', 'x x', 'a_', 'nowhere', 'alpha BETA gamma']) }),
@@ -74,11 +75,14 @@ const modelOf = (message: Message): Model =>
   ({ message, position: { instant: instantOf(message.ts) ?? message.ts, message_id: message.message_id } });
 const comparePositions = (a: Position, b: Position) => byBytes(a.instant, b.instant) || byBytes(a.message_id, b.message_id);
 
-function look(all: readonly Model[], { limit, offset, after, from, since, q }: MessageQuery) {
-  const matching = all.filter(({ message, position }) =>
-    (from === undefined || message.from === from) && (since === undefined || byBytes(position.instant, since) >= 0) &&
-    (q === undefined || (message.text !== null && lower(message.text).includes(lower(q)))));
-  const behind = matching.filter(({ position }) => after === undefined || comparePositions(position, after) > 0);
+const matches = (message: Message, { from, q }: MessageFilter) =>
+  (from === undefined || message.from === from) && (q === undefined || (message.text !== null && lower(message.text).includes(lower(q))));
+
+function look(all: readonly Model[], { limit, offset, after, since, newestFirst, ...filter }: MessageQuery) {
+  const found = all.filter(({ message, position }) => matches(message, filter) && (since === undefined || byBytes(position.instant, since) >= 0));
+  const matching = newestFirst === true ? found.toReversed() : found;
+  const isBehind = newestFirst === true ? (place: number) => place < 0 : (place: number) => place > 0;
+  const behind = matching.filter(({ position }) => after === undefined || isBehind(comparePositions(position, after)));
   const page = behind.slice(offset, offset + limit);
   const next = behind.length > offset + limit ? page.at(-1)?.position ?? null : null;
   return { items: page.map(({ message }) => message), total: matching.length, next };
@@ -112,12 +116,28 @@ async function checkAll(): Promise<void> {
   for (let ms = 0; ms < MESSAGES * 1500; ms += MANY_AT_ONE_INSTANT_MS) {
     queries.push({ limit: 1, offset: 0, from: randomSender(), since: instantAfter(ms) });
   }
+  for (const [filter, limit] of [[{}, 500], [{ q: 'needle' }, 1], [{ from: randomSender(), q: '0%' }, 7]] as const) {
+    assert.deepEqual(await readStored(filter, limit), messages.filter((message) => matches(message, filter)), JSON.stringify(filter));
+  }
   for (const query of queries) {
     const page = await storage.list(query);
     assert.deepEqual(page, look(all, query), JSON.stringify(query));
     if (page.next === null) continue;
     const following = { ...query, offset: 0, after: page.next };
     assert.deepEqual(await storage.list(following), look(all, following), JSON.stringify(following));
+  }
+}
+
+/** All that was stored, in that order, part by part. */
+async function readStored(filter: MessageFilter, limit: number): Promise<Message[]> {
+  const found: Message[] = [];
+  for (let after = storage.beforeAll; ;) {
+    const part: StoredMessages = await storage.stored({ ...filter, after, limit });
+    assert.ok(part.items.length <= limit);
+    found.push(...part.items.map(({ message }) => message));
+    if (part.isAll) return found;
+    assert.ok(BigInt(part.through) > BigInt(after));
+    after = part.through;
   }
 }
 

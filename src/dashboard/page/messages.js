@@ -1,0 +1,130 @@
+/** The list: newest first, filtered, page by page, with what arrives on top. */
+import { request } from './api.js';
+import { element, grouped, make } from './dom.js';
+
+/** @typedef {import('./stream.js').Message} Message */
+
+const PAGE_MESSAGES = 25;
+/** Of those that arrive on top of a page; older ones give way. */
+const MOST_SHOWN = 200;
+
+const list = element('list', HTMLElement);
+const count = element('count', HTMLElement);
+const empty = element('empty', HTMLElement);
+const problem = element('problem', HTMLElement);
+const newer = element('newer', HTMLButtonElement);
+const older = element('older', HTMLButtonElement);
+const showNew = element('show-new', HTMLButtonElement);
+
+/**
+ * @typedef {object} Filter
+ * @property {string} q
+ * @property {string} from
+ * @property {string} since An instant in UTC as `ts` has it, or empty.
+ */
+
+/** @param {Filter} filter */
+export function createList(filter) {
+  /** The query of each page up to this one: the way back. @type {string[]} */
+  let pages = [firstPage(filter)];
+  /** The query of the next one. @type {string | null} */
+  let next = null;
+  let total = 0;
+  let unseen = 0;
+  const shown = new Set();
+
+  /** @param {AbortSignal} signal */
+  async function load(signal) {
+    const response = await request(`messages?${pages.at(-1)}`, { signal });
+    const page = await response.json();
+    next = /^<[^?]*\?(.*)>; rel="next"$/.exec(response.headers.get('Link') ?? '')?.[1] ?? null;
+    shown.clear();
+    for (const { message_id } of page.items) shown.add(message_id);
+    total = page.total;
+    unseen = 0;
+    list.replaceChildren(...page.items.map((/** @type {Message} */ message) => makeItem(message, filter.q)));
+    problem.textContent = '';
+    update();
+  }
+
+  function update() {
+    count.textContent = `${grouped(total)} match${total === 1 ? 'es' : ''}${pages.length > 1 ? `, page ${grouped(pages.length)}` : ''}`;
+    newer.disabled = pages.length === 1;
+    older.disabled = next === null;
+    showNew.hidden = unseen === 0;
+    showNew.textContent = `Show ${grouped(unseen)} new`;
+    empty.hidden = list.children.length > 0;
+  }
+
+  return {
+    load,
+    isEmpty: () => total === 0,
+    /** Goes to a page; `load` then shows it. @param {'newest' | 'newer' | 'older'} where */
+    turn(where) {
+      if (where === 'older' && next !== null) pages.push(next);
+      if (where === 'newer' && pages.length > 1) pages.pop();
+      if (where === 'newest') pages = pages.slice(0, 1);
+    },
+    /** Takes in what has just been stored and matches `q` and `from`. @param {Message[]} messages */
+    arrive(messages) {
+      const matching = messages.filter(({ message_id, ts }) => !shown.has(message_id) && isSince(ts, filter.since));
+      total += matching.length;
+      if (pages.length > 1) {
+        unseen += matching.length;
+      } else {
+        for (const message of matching.slice(-MOST_SHOWN)) {
+          shown.add(message.message_id);
+          const item = makeItem(message, filter.q);
+          item.classList.add('new');
+          list.prepend(item);
+        }
+        while (list.children.length > MOST_SHOWN) list.lastElementChild?.remove();
+      }
+      update();
+    },
+  };
+}
+
+/** @param {Filter} filter */
+function firstPage({ q, from, since }) {
+  return new URLSearchParams({ order: 'newest', limit: String(PAGE_MESSAGES), q, from, since }).toString();
+}
+
+/**
+ * @param {string} ts
+ * @param {string} since
+ */
+function isSince(ts, since) {
+  return since === '' || Date.parse(ts) >= Date.parse(since);
+}
+
+/**
+ * @param {Message} message
+ * @param {string} q
+ */
+function makeItem({ message_id, from, to, ts, text }, q) {
+  const time = make('time', '', ts);
+  time.setAttribute('datetime', ts);
+  const body = text === null ? make('p', 'text muted', 'no text') : make('p', 'text', ...highlighted(text, q));
+  body.dir = 'auto';
+  return make('li', '', time, make('p', 'numbers', `${from} → ${to}`), make('p', 'id', message_id), body);
+}
+
+/**
+ * The text with what was searched for marked: ASCII letters in either case, as the service finds it.
+ * @param {string} text
+ * @param {string} q
+ * @returns {(string | Node)[]}
+ */
+function highlighted(text, q) {
+  if (q === '') return [text];
+  const lower = (/** @type {string} */ mixed) => mixed.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+  const [inText, wanted] = [lower(text), lower(q)];
+  const parts = [];
+  let end = 0;
+  for (let at = inText.indexOf(wanted); at !== -1; at = inText.indexOf(wanted, end)) {
+    parts.push(text.slice(end, at), make('mark', '', text.slice(at, at + q.length)));
+    end = at + q.length;
+  }
+  return [...parts, text.slice(end)];
+}
