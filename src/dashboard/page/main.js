@@ -91,6 +91,8 @@ function refused(error) {
 }
 
 function askForToken() {
+  // Several requests are refused together.
+  if (!tokenSection.hidden) return;
   view.abort();
   tokenProblem.textContent = hasToken() ? 'That token is not accepted.' : '';
   forgetToken();

@@ -30,13 +30,22 @@ export function createList(filter) {
   /** The query of the next one. @type {string | null} */
   let next = null;
   let total = 0;
+  /** The number of the page that is shown. */
+  let shownPage = 1;
   let unseen = 0;
   const shown = new Set();
+  /** What arrived while a page was on its way, and may not be on it. @type {Message[]} */
+  let meanwhile = [];
 
   /** @param {AbortSignal} signal */
   async function load(signal) {
-    const response = await request(`messages?${pages.at(-1)}`, { signal });
+    const wanted = pages.at(-1);
+    meanwhile = [];
+    const response = await request(`messages?${wanted}`, { signal });
     const page = await response.json();
+    // The operator has turned on meanwhile.
+    if (wanted !== pages.at(-1)) return;
+    shownPage = pages.length;
     next = /^<[^?]*\?(.*)>; rel="next"$/.exec(response.headers.get('Link') ?? '')?.[1] ?? null;
     shown.clear();
     for (const { message_id } of page.items) shown.add(message_id);
@@ -44,12 +53,31 @@ export function createList(filter) {
     unseen = 0;
     list.replaceChildren(...page.items.map((/** @type {Message} */ message) => makeItem(message, filter.q)));
     problem.textContent = '';
+    arrive(meanwhile);
+  }
+
+  /** Takes in what has just been stored and matches `q` and `from`. @param {Message[]} messages */
+  function arrive(messages) {
+    const matching = messages.filter(({ message_id, ts }) => !shown.has(message_id) && isSince(ts, filter.since));
+    total += matching.length;
+    meanwhile = [...meanwhile, ...matching].slice(-MOST_SHOWN);
+    if (shownPage > 1) {
+      unseen += matching.length;
+    } else {
+      for (const message of matching.slice(-MOST_SHOWN)) {
+        shown.add(message.message_id);
+        const item = makeItem(message, filter.q);
+        item.classList.add('new');
+        list.prepend(item);
+      }
+      while (list.children.length > MOST_SHOWN) list.lastElementChild?.remove();
+    }
     update();
   }
 
   function update() {
-    count.textContent = `${grouped(total)} match${total === 1 ? 'es' : ''}${pages.length > 1 ? `, page ${grouped(pages.length)}` : ''}`;
-    newer.disabled = pages.length === 1;
+    count.textContent = `${grouped(total)} message${total === 1 ? '' : 's'}${shownPage > 1 ? `, page ${grouped(shownPage)}` : ''}`;
+    newer.disabled = shownPage === 1;
     older.disabled = next === null;
     showNew.hidden = unseen === 0;
     showNew.textContent = `Show ${grouped(unseen)} new`;
@@ -65,23 +93,7 @@ export function createList(filter) {
       if (where === 'newer' && pages.length > 1) pages.pop();
       if (where === 'newest') pages = pages.slice(0, 1);
     },
-    /** Takes in what has just been stored and matches `q` and `from`. @param {Message[]} messages */
-    arrive(messages) {
-      const matching = messages.filter(({ message_id, ts }) => !shown.has(message_id) && isSince(ts, filter.since));
-      total += matching.length;
-      if (pages.length > 1) {
-        unseen += matching.length;
-      } else {
-        for (const message of matching.slice(-MOST_SHOWN)) {
-          shown.add(message.message_id);
-          const item = makeItem(message, filter.q);
-          item.classList.add('new');
-          list.prepend(item);
-        }
-        while (list.children.length > MOST_SHOWN) list.lastElementChild?.remove();
-      }
-      update();
-    },
+    arrive,
   };
 }
 

@@ -1,0 +1,143 @@
+/** A real browser, driven over its DevTools protocol (https://chromedevtools.github.io/devtools-protocol/) with Node's own WebSocket. */
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { CHECKOUT } from '../support/server-process.ts';
+import { temporaryFolder, type Scope } from '../support/temporary.ts';
+import { waitFor } from '../support/wait.ts';
+
+/** Where screenshots are written, to be looked at. */
+const SCREENSHOTS = join(CHECKOUT, '.screenshots');
+
+/** The browser's command, or undefined where none is installed. */
+export const browserCommand = [process.env['CHROMIUM'], 'chromium', 'chromium-browser', 'google-chrome']
+  .find((command) => command !== undefined && spawnSync(command, ['--version']).status === 0);
+
+export interface Viewport {
+  readonly width: number;
+  readonly height: number;
+  readonly dark?: boolean;
+}
+
+export interface Page {
+  goTo(url: string): Promise<void>;
+  /** The value of a JavaScript expression in the page. */
+  evaluate(expression: string): Promise<unknown>;
+  /** Waits until an expression is true, and fails with what the page shows otherwise. */
+  until(expression: string): Promise<void>;
+  /** Presses a key, such as `Tab` or `Enter`. */
+  press(key: string): Promise<void>;
+  /** Types into whatever has the focus. */
+  type(text: string): Promise<void>;
+  setViewport(viewport: Viewport): Promise<void>;
+  screenshot(name: string): Promise<void>;
+  /** Errors of the console, failed requests, violations of the content security policy, uncaught exceptions. */
+  readonly problems: string[];
+}
+
+type Parameters = Readonly<Record<string, unknown>>;
+
+/** A connection to the browser: sends commands, and hands on events. */
+async function connect(url: string) {
+  const socket = new WebSocket(url);
+  const pending = new Map<number, { resolve: (result: Record<string, unknown>) => void; reject: (error: Error) => void }>();
+  const listeners: ((sessionId: string, method: string, params: Record<string, any>) => void)[] = [];
+  let last = 0;
+  socket.addEventListener('message', ({ data }) => {
+    const { id, result, error, sessionId, method, params } = JSON.parse(String(data));
+    if (id === undefined) listeners.forEach((listener) => listener(sessionId, method, params));
+    else if (error === undefined) pending.get(id)?.resolve(result);
+    else pending.get(id)?.reject(new Error(error.message));
+    pending.delete(id);
+  });
+  await new Promise((resolve, reject) => {
+    socket.addEventListener('open', resolve);
+    socket.addEventListener('error', reject);
+  });
+  return {
+    send(method: string, params: Parameters = {}, sessionId?: string): Promise<Record<string, any>> {
+      const id = last += 1;
+      socket.send(JSON.stringify({ id, method, params, sessionId }));
+      return new Promise((resolve, reject) => pending.set(id, { resolve, reject }));
+    },
+    listen: (listener: (typeof listeners)[number]) => void listeners.push(listener),
+    close: () => socket.close(),
+  };
+}
+
+/** Starts a browser without a window, and ends it after the test. */
+export async function startBrowser(scope: Scope, command: string): Promise<(scope: Scope) => Promise<Page>> {
+  const profile = temporaryFolder(scope);
+  // Root has no sandbox to run it in; it shows nothing but this project's page.
+  const sandbox = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+  const child = spawn(command, ['--headless=new', '--remote-debugging-port=0', `--user-data-dir=${profile}`, '--disable-gpu', '--no-first-run',
+    '--disable-background-networking', ...sandbox, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const ended = new Promise((resolve) => child.on('close', resolve));
+  let address: string | undefined;
+  createInterface(child.stderr).on('line', (line) => { address ??= /^DevTools listening on (ws:.*)$/.exec(line)?.[1]; });
+  const connection = await connect(await waitFor('the browser', () => address));
+  scope.after(async () => {
+    await connection.send('Browser.close').catch(() => {});
+    connection.close();
+    await ended;
+  });
+  return async (pageScope) => {
+    const { browserContextId } = await connection.send('Target.createBrowserContext');
+    const { targetId } = await connection.send('Target.createTarget', { url: 'about:blank', browserContextId });
+    const { sessionId } = await connection.send('Target.attachToTarget', { targetId, flatten: true });
+    pageScope.after(async () => void await connection.send('Target.closeTarget', { targetId }));
+    return openPage(connection, String(sessionId));
+  };
+}
+
+async function openPage(connection: Awaited<ReturnType<typeof connect>>, session: string): Promise<Page> {
+  const send = (method: string, params?: Parameters) => connection.send(method, params, session);
+  const problems: string[] = [];
+  connection.listen((sessionId, method, params) => {
+    if (sessionId !== session) return;
+    if (method === 'Runtime.exceptionThrown') problems.push(`exception: ${params['exceptionDetails'].exception?.description ?? params['exceptionDetails'].text}`);
+    if (method === 'Runtime.consoleAPICalled' && params['type'] === 'error') problems.push(`console: ${JSON.stringify(params['args'])}`);
+    if (method === 'Log.entryAdded' && params['entry'].level === 'error') problems.push(`log: ${params['entry'].text} ${params['entry'].url ?? ''}`);
+    if (method === 'Audits.issueAdded') problems.push(`issue: ${JSON.stringify(params['issue'])}`);
+  });
+  for (const domain of ['Page', 'Runtime', 'Log', 'Audits']) await send(`${domain}.enable`);
+
+  const evaluate: Page['evaluate'] = async (expression) => {
+    const { result, exceptionDetails } = await send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true });
+    if (exceptionDetails !== undefined) throw new Error(`${expression}: ${exceptionDetails.exception?.description}`);
+    return result.value;
+  };
+  return {
+    problems,
+    evaluate,
+    async goTo(url) {
+      await send('Page.navigate', { url });
+      await waitFor('the page', async () => await evaluate('document.readyState') === 'complete');
+    },
+    async until(expression) {
+      try {
+        await waitFor(expression, async () => await evaluate(`Boolean(${expression})`) === true);
+      } catch (error) {
+        throw new Error(`${expression}; the page shows: ${String(await evaluate('document.body.innerText')).slice(0, 600)}; problems: ${problems.slice(0, 5).join('; ')}`, { cause: error });
+      }
+    },
+    async press(key) {
+      const codes: Record<string, number> = { Tab: 9, Enter: 13, Space: 32 };
+      const text = key === 'Enter' ? '\r' : key === 'Space' ? ' ' : undefined;
+      const event = { key: key === 'Space' ? ' ' : key, code: key, windowsVirtualKeyCode: codes[key], ...(text !== undefined && { text }) };
+      await send('Input.dispatchKeyEvent', { type: 'keyDown', ...event });
+      await send('Input.dispatchKeyEvent', { type: 'keyUp', ...event });
+    },
+    type: async (text) => void await send('Input.insertText', { text }),
+    async setViewport({ width, height, dark = false }) {
+      await send('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: false });
+      await send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }] });
+    },
+    async screenshot(name) {
+      mkdirSync(SCREENSHOTS, { recursive: true });
+      const { data } = await send('Page.captureScreenshot', { format: 'png', captureBeyondViewport: true });
+      writeFileSync(join(SCREENSHOTS, `${name}.png`), Buffer.from(String(data), 'base64'));
+    },
+  };
+}

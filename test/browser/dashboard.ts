@@ -1,0 +1,224 @@
+/** The page in a real browser: `make test-browser`. Every state is also written as a picture to .screenshots/. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, test, type TestContext } from 'node:test';
+import { promisify } from 'node:util';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { SECRET } from '../support/messages.ts';
+import { temporaryFolder } from '../support/temporary.ts';
+import { browserCommand, startBrowser, type Page, type Viewport } from './browser.ts';
+
+const NARROW: Viewport = { width: 360, height: 780 };
+const WIDE: Viewport = { width: 1600, height: 1000 };
+
+if (browserCommand === undefined) throw new Error('no browser is installed here: install chromium, or set CHROMIUM to the command of one');
+const newPage = await startBrowser({ after }, browserCommand);
+
+async function open(t: TestContext, app: TestApp, viewport: Viewport = WIDE): Promise<Page> {
+  const page = await newPage(t);
+  await page.setViewport(viewport);
+  await page.goTo(app.privateUrl);
+  return page;
+}
+
+/** Stores messages numbered from `from`, an hour of time between each, some of them with a needle in the text. */
+async function fill(app: TestApp, from: number, to: number): Promise<void> {
+  for (let index = from; index < to; index += 1) {
+    const ts = new Date(Date.UTC(2026, 0, 1) + index * 3_600_000).toISOString();
+    const text = index % 10 === 0 ? `Invoice ${index} is due` : `Message number ${index}, with words`;
+    await app.send({ message_id: `m${index}`, from: `+9198765432${10 + (index % 7)}`, ts, text });
+  }
+}
+
+const ids = (page: Page) => page.evaluate("[...document.querySelectorAll('#list .id')].map((id) => id.textContent)");
+const shows = (page: Page, text: string) => page.until(`document.body.innerText.includes(${JSON.stringify(text)})`);
+const setValue = (page: Page, id: string, value: string) => page.evaluate(`(() => {
+  const field = document.getElementById(${JSON.stringify(id)});
+  field.value = ${JSON.stringify(value)};
+  field.dispatchEvent(new Event('input', { bubbles: true }));
+})()`);
+const click = (page: Page, id: string) => page.evaluate(`document.getElementById(${JSON.stringify(id)}).click()`);
+const fitsWidth = async (page: Page) => assert.equal(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), true);
+
+describe('the page', () => {
+  test('of an empty inbox says what to do first, and that command works as it is', async (t) => {
+    const app = await startTestApp(t);
+    const page = await open(t, app);
+    await shows(page, 'The inbox is empty. Send a first message: the command is below.');
+    await shows(page, 'Ready');
+    await page.until("document.getElementById('sending').open");
+    await page.screenshot('empty-wide');
+    const command = String(await page.evaluate("document.getElementById('command').textContent"));
+    const { stdout } = await promisify(execFile)('sh', ['-c', command], { env: { ...process.env, WEBHOOK_SECRET: SECRET } });
+    assert.match(stdout, /^HTTP\/1\.1 200 OK/);
+    await shows(page, 'Hello from curl');
+    await page.until("document.getElementById('total').textContent === '1'");
+    assert.deepEqual(page.problems, []);
+  });
+
+  test('shows a command for Standard Webhooks where that is what is accepted', async (t) => {
+    for (const secret of ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'a plain secret, long enough']) {
+      const app = await startTestApp(t, { SIGNATURE_SCHEMES: 'standard-webhooks', WEBHOOK_SECRET: secret, PRIVATE_PORT: '0' });
+      const page = await open(t, app);
+      await page.until("document.getElementById('command').textContent.includes('webhook-signature')");
+      const command = String(await page.evaluate("document.getElementById('command').textContent"));
+      const { stdout } = await promisify(execFile)('sh', ['-c', command], { env: { ...process.env, WEBHOOK_SECRET: secret } });
+      assert.match(stdout, /^HTTP\/1\.1 200 OK/);
+      await shows(page, 'Hello from curl');
+      assert.deepEqual(page.problems, []);
+    }
+  });
+
+  test('shows the newest messages, and those that come while it is open', async (t) => {
+    const app = await startTestApp(t);
+    await fill(app, 0, 60);
+    const page = await open(t, app);
+    await page.until("document.getElementById('count').textContent === '60 messages'");
+    assert.deepEqual(await ids(page), Array.from({ length: 25 }, (_, index) => `m${59 - index}`));
+    await shows(page, 'Live');
+    await app.send({ message_id: 'just now', text: 'arrived while the page is open' });
+    await shows(page, 'arrived while the page is open');
+    assert.equal(await page.evaluate("document.querySelector('#list li').classList.contains('new')"), true);
+    await page.until("document.getElementById('total').textContent === '61'");
+    await shows(page, '61 in all');
+    await page.screenshot('list-wide');
+    await page.setViewport({ ...WIDE, dark: true });
+    await page.screenshot('list-wide-dark');
+    await page.setViewport(NARROW);
+    await fitsWidth(page);
+    await page.screenshot('list-narrow');
+    await page.setViewport({ ...NARROW, dark: true });
+    await page.screenshot('list-narrow-dark');
+    assert.deepEqual(page.problems, []);
+  });
+
+  test('finds by text while one types, by sender and by time, and goes from page to page', async (t) => {
+    const app = await startTestApp(t);
+    await fill(app, 0, 60);
+    const page = await open(t, app);
+    await page.until("document.getElementById('count').textContent === '60 messages'");
+
+    await page.evaluate("document.getElementById('q').focus()");
+    await page.type('INVOICE 4');
+    await page.until("document.getElementById('count').textContent === '1 message'");
+    assert.deepEqual(await ids(page), ['m40']);
+    assert.equal(await page.evaluate("document.querySelector('mark').textContent"), 'Invoice 4');
+    await page.screenshot('search');
+    await app.send({ message_id: 'other', text: 'does not match' });
+    await app.send({ message_id: 'late', text: 'invoice 4711' });
+    await page.until("document.getElementById('count').textContent === '2 messages'");
+    assert.deepEqual(await ids(page), ['late', 'm40']);
+
+    await click(page, 'q');
+    await page.evaluate("document.querySelector('#filters button[type=reset]').click()");
+    await page.until("document.getElementById('count').textContent === '62 messages'");
+    await page.until("document.querySelectorAll('#top-senders button').length === 7");
+    await page.evaluate("document.querySelector('#top-senders button').click()");
+    await page.until("document.getElementById('count').textContent.match(/^(9|1[0-9]) messages$/)");
+    assert.equal(await page.evaluate("document.getElementById('from').value"), '+919876543210');
+    await setValue(page, 'from', '');
+    await setValue(page, 'since', '2026-01-03T00:00');
+    await page.until("document.getElementById('count').textContent === '12 messages'");
+    await setValue(page, 'q', 'nowhere to be found');
+    await shows(page, 'No message matches. Clear the filters to see all.');
+    await page.screenshot('nothing-found');
+
+    await page.evaluate("document.querySelector('#filters button[type=reset]').click()");
+    await page.until("document.getElementById('count').textContent === '62 messages'");
+    const first = await ids(page);
+    await click(page, 'older');
+    await page.until("document.getElementById('count').textContent === '62 messages, page 2'");
+    await app.send({ message_id: 'meanwhile' });
+    await shows(page, 'Show 1 new');
+    await click(page, 'older');
+    await page.until("document.getElementById('count').textContent === '62 messages, page 3' || document.getElementById('count').textContent === '63 messages, page 3'");
+    assert.equal(await page.evaluate("document.getElementById('older').disabled"), true);
+    await page.screenshot('last-page');
+    await click(page, 'newer');
+    await click(page, 'newer');
+    await page.until("document.getElementById('newer').disabled");
+    assert.deepEqual((await ids(page) as string[]).filter((id) => id !== 'meanwhile').slice(0, 20), (first as string[]).slice(0, 20));
+    assert.deepEqual(page.problems, []);
+  });
+
+  test('shows text as text, whatever it holds', async (t) => {
+    const app = await startTestApp(t);
+    const texts = ['<img src=x onerror="document.title=\'owned\'">', '<script>document.title="owned"</script>', '\u202eright to left', '"\'&<>\n  second line', 'x'.repeat(4096), '😀'.repeat(500)];
+    for (const [index, text] of texts.entries()) await app.send({ message_id: `<b>${index}</b>`, text });
+    const page = await open(t, app, NARROW);
+    await page.until(`document.querySelectorAll('#list li').length === ${texts.length}`);
+    assert.deepEqual(new Set(await page.evaluate("[...document.querySelectorAll('#list .text')].map((text) => text.textContent)") as string[]), new Set(texts));
+    await app.send({ message_id: 'live', text: texts[0] ?? '' });
+    await page.until(`document.querySelectorAll('#list li').length === ${texts.length + 1}`);
+    await setValue(page, 'q', '<IMG');
+    await page.until("document.querySelectorAll('mark').length === 2");
+    assert.equal(await page.evaluate("document.querySelectorAll('#list img, #list script, #list b').length"), 0);
+    assert.equal(await page.evaluate('document.title'), 'webhook-inbox');
+    await fitsWidth(page);
+    await page.screenshot('hostile-text-narrow');
+    assert.deepEqual(page.problems, []);
+  });
+
+  test('is usable with the keyboard alone', async (t) => {
+    const app = await startTestApp(t);
+    await fill(app, 0, 30);
+    const page = await open(t, app);
+    await page.until("document.getElementById('count').textContent === '30 messages'");
+    const reached: unknown[] = [];
+    for (let count = 0; count < 20; count += 1) {
+      await page.press('Tab');
+      reached.push(await page.evaluate("document.activeElement.id || document.activeElement.className || document.activeElement.textContent"));
+    }
+    assert.equal(reached[0], 'skip');
+    for (const id of ['q', 'from', 'since', 'older']) assert.ok(reached.includes(id), `${id} is not among ${reached.join()}`);
+    await page.evaluate("document.getElementById('older').focus()");
+    await page.press('Enter');
+    await page.until("document.getElementById('count').textContent === '30 messages, page 2'");
+    const unnamed = await page.evaluate(`[...document.querySelectorAll('button, input, [role=img]')].filter((one) =>
+      !(one.textContent.trim() || one.labels?.length || one.getAttribute('aria-label'))).map((one) => one.outerHTML)`);
+    assert.deepEqual(unnamed, []);
+    assert.deepEqual(page.problems, []);
+  });
+
+  test('tells that the service is not ready, why, and that it has gone', async (t) => {
+    const app = await startTestApp(t, { WEBHOOK_SECRET: '' });
+    const page = await open(t, app);
+    await shows(page, 'Not ready: no secret is set');
+    await page.screenshot('not-ready');
+    await app.stop();
+    await shows(page, 'The service does not answer');
+    await shows(page, 'Not connected, trying again');
+    await page.screenshot('gone');
+  });
+
+  test('asks for a token where one is needed, keeps it for the tab, and asks again when it is revoked', async (t) => {
+    const file = join(temporaryFolder(t), 'token');
+    const use = (token: string) => writeFileSync(file, token);
+    use('the-token-of-readers');
+    const app = await startTestApp(t, { READ_TOKEN_FILE: file, PRIVATE_PORT: '0' });
+    await app.send({ message_id: 'secret', text: 'for readers only' });
+    const page = await open(t, app);
+    await shows(page, 'A token is needed to read');
+    assert.doesNotMatch(String(await page.evaluate('document.documentElement.outerHTML')), /for readers only/);
+    await page.screenshot('token-needed');
+    const enter = async (token: string) => {
+      await page.until("document.activeElement.id === 'token'");
+      await page.type(token);
+      await page.press('Enter');
+    };
+    await enter('wrong');
+    await shows(page, 'That token is not accepted.');
+    await page.screenshot('token-refused');
+    await enter('the-token-of-readers');
+    await shows(page, 'for readers only');
+    await page.goTo(app.privateUrl);
+    await shows(page, 'for readers only');
+    assert.equal(await page.evaluate('localStorage.length'), 0);
+    use('another-token-of-readers');
+    app.reload();
+    await shows(page, 'A token is needed to read');
+    assert.deepEqual(page.problems.filter((problem) => !problem.includes('status of 401')), []);
+  });
+});
