@@ -38,6 +38,7 @@ async function showFiltered() {
   view.abort();
   view = new AbortController();
   const { signal } = view;
+  content.classList.toggle('filtered', isFiltered());
   const filter = { q: q.value, from: from.value.trim(), since: since.value === '' ? '' : `${withSeconds(since.value)}Z` };
   list = createList(filter);
   const shown = list;
@@ -64,10 +65,9 @@ async function showFiltered() {
 async function load(signal) {
   try {
     await list.load(signal);
-    const isFiltered = q.value !== '' || from.value !== '' || since.value !== '';
-    empty.textContent = isFiltered ? 'No message matches. Clear the filters to see all.'
+    empty.textContent = isFiltered() ? 'No message matches. Clear the filters to see all.'
       : 'The inbox is empty. Send a first message: the command is below.';
-    if (!isFiltered && list.isEmpty()) sending.open = true;
+    if (!isFiltered() && list.isEmpty()) sending.open = true;
   } catch (error) {
     if (!signal.aborted) refused(error);
   }
@@ -110,6 +110,8 @@ async function start() {
   forget.hidden = !hasToken();
   await Promise.all([showFiltered(), refresh()]);
 }
+
+const isFiltered = () => q.value !== '' || from.value !== '' || since.value !== '';
 
 /** A datetime-local input leaves out seconds that are 0. @param {string} time */
 const withSeconds = (time) => (/:\d\d:\d\d/.test(time) ? time : `${time}:00`);
