@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run build test torture bench coverage send up down logs clean
+.PHONY: help run build test test-browser torture bench coverage send up down logs clean
 
 SECRET_FILE := .development-secret
 TOOLS := node_modules/.package-lock.json
@@ -16,6 +16,9 @@ build: $(TOOLS) ## Compile src/ to dist/
 
 test: $(TOOLS) ## Type-check, build and run every test
 	@npm test --silent
+
+test-browser: $(TOOLS) ## Look at the page in a real browser (chromium has to be installed); pictures in .screenshots/
+	@npm run --silent test-browser
 
 torture: build ## Run the long failure and overload scenarios and print their figures (minutes)
 	@scripts/node test/torture/run.ts $(ARGS)

@@ -75,7 +75,7 @@ describe('routing', () => {
   });
 
   test('a path is matched byte for byte, and any other is 404', async () => {
-    for (const path of ['/', '/messages/', '/Messages', '/%6dessages', '//messages', '//', '/messages/x', '/messages;x', '/../messages', '/webhook/']) {
+    for (const path of ['/dashboard', '/dashboard/', '/dashboard/../index.html', '/index.html', '/messages/', '/Messages', '/%6dessages', '//messages', '//', '/messages/x', '/messages;x', '/../messages', '/webhook/']) {
       const answer = await exchangeRaw(app.port, get(path, 'Connection: close'));
       assert.deepEqual(statusesIn(answer), [404], path);
       assert.ok(answer.endsWith('{"detail":"Not Found"}'));
