@@ -7,6 +7,7 @@ import type { StreamEnd } from '../../src/observe/metrics.ts';
 import type { Storage, StoredMessages } from '../../src/storage/storage.ts';
 import { createStreamHub } from '../../src/stream/hub.ts';
 import { writeStreamPosition } from '../../src/query/stream-position.ts';
+import { message } from '../support/messages.ts';
 import { waitFor } from '../support/wait.ts';
 
 const NOTHING: StoredMessages = { items: [], through: '7', isAll: true };
@@ -24,6 +25,27 @@ function start(stored: Storage['stored']) {
   };
   return { hub, open, ends };
 }
+
+/** A storage of messages with the sequences 1 to `newest()`, whose reads are of the moment in which they are asked. */
+function startNumbered(newest: () => number) {
+  const asked: string[] = [];
+  const held: { readonly after: string; release: () => void }[] = [];
+  let isHolding = false;
+  const parts = start(async ({ after, limit }) => {
+    asked.push(after);
+    const first = Number(after) + 1;
+    const last = Math.min(newest(), Number(after) + limit);
+    const items = Array.from({ length: Math.max(0, last - first + 1) }, (_, index) =>
+      ({ sequence: String(first + index), message: message({ message_id: String(first + index) }) }));
+    const part = { items, through: String(Math.max(last, Number(after))), isAll: last === newest() };
+    if (isHolding) await new Promise<void>((release) => held.push({ after, release }));
+    return part;
+  });
+  return { ...parts, asked, held, hold: (holds: boolean) => { isHolding = holds; } };
+}
+
+const idsIn = (text: string) => [...text.matchAll(/"message_id":"([0-9]+)"/g)].map(([, id]) => Number(id));
+const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
 
 describe('the hub', () => {
   test('shows every quarter of a minute that the connection stands, and where the reader is', async (t) => {
@@ -66,6 +88,61 @@ describe('the hub', () => {
     for (let count = 0; count < 10; count += 1) hub.wake();
     await new Promise((resolve) => setImmediate(resolve));
     assert.equal(reads, 0);
+  });
+
+  test('reads on to the end after one waking, from where its readers are', async () => {
+    let newest = 7;
+    const { hub, open, asked } = startNumbered(() => newest);
+    const one = open();
+    await waitFor('the end of what is stored', () => asked.length === 2);
+    newest = 1007;
+    hub.wake();
+    await waitFor('all', () => idsIn(one.text()).length === 1000);
+    assert.deepEqual(idsIn(one.text()), numbers(8, 1007));
+    assert.ok(asked.every((after) => Number(after) >= 7), asked.join());
+    assert.ok(asked.length < 12, asked.join());
+  });
+
+  test('lets nobody join those at the end who has seen less than they have', async () => {
+    let newest = 7;
+    const { hub, open, asked, held, hold } = startNumbered(() => newest);
+    const ahead = open();
+    await waitFor('one at the end', () => asked.length === 2);
+    hold(true);
+    const behind = open();
+    await waitFor('its look at what is stored', () => held.length === 1);
+    hold(false);
+    newest = 9;
+    hub.wake();
+    await waitFor('the other', () => idsIn(ahead.text()).length === 2);
+    held[0]?.release();
+    await waitFor('both', () => idsIn(behind.text()).length === 2);
+    newest = 10;
+    hub.wake();
+    await waitFor('the next', () => [ahead, behind].every((reader) => idsIn(reader.text()).length === 3));
+    for (const reader of [ahead, behind]) assert.deepEqual(idsIn(reader.text()), [8, 9, 10]);
+  });
+
+  test('shows nobody what was read for those who have all gone', async () => {
+    let newest = 7;
+    const { hub, open, asked, held, hold } = startNumbered(() => newest);
+    const first = open();
+    await waitFor('one at the end', () => asked.length === 2);
+    hold(true);
+    newest = 8;
+    hub.wake();
+    await waitFor('a read for it', () => held.length === 1);
+    hold(false);
+    first.response.destroy();
+    await waitFor('its end', () => hub.size() === 0);
+    newest = 9;
+    const second = open();
+    await waitFor('what is stored', () => idsIn(second.text()).length === 2);
+    held[0]?.release();
+    newest = 10;
+    hub.wake();
+    await waitFor('the next', () => idsIn(second.text()).length === 3);
+    assert.deepEqual(idsIn(second.text()), [8, 9, 10]);
   });
 
   test('gives a place back where the reader has gone before it begins', () => {
