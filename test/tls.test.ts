@@ -51,6 +51,7 @@ describe('TLS', { skip }, () => {
     const old = { ...trusted, minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const;
     await assert.rejects(post(app, old, 'old'), /alert protocol version/);
     assert.match((await ask(`${app.privateUrl}/messages`)).body, /"total":2/);
+    await waitFor('their connections to be gone', async () => (await app.metric('http_connections_open') ?? 9) <= 2);
   });
 
   test('is trusted only by those who trust its certificate', async (t) => {
