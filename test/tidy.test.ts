@@ -28,8 +28,8 @@ interface SourceFile {
   readonly imports: readonly string[];
 }
 
-function readSources(folder: string): SourceFile[] {
-  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts')).map((name) => {
+function readSources(folder: string, extension = '.ts'): SourceFile[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith(extension)).map((name) => {
     const path = join(folder, name);
     const text = readFileSync(path, 'utf8');
     return { path, text, imports: [...text.matchAll(/^(?:import|export|\}).* from '([^']+)'|(?:^import |\bimport\()'([^']+)'/gm)].map(([, named, bare]) => named ?? bare ?? '') };
@@ -37,6 +37,8 @@ function readSources(folder: string): SourceFile[] {
 }
 
 const sources = readSources(SOURCE);
+/** What the browser gets, as it is. */
+const pageSources = readSources(join(SOURCE, 'dashboard/page'), '.js');
 
 describe('dependencies', () => {
   const manifest: { dependencies?: object; devDependencies: object } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8'));
@@ -48,7 +50,7 @@ describe('dependencies', () => {
 
   test('every import is of Node.js or of this tree', () => {
     assert.ok(sources.length > 20);
-    for (const { path, imports } of [...sources, ...readSources(join(CHECKOUT, 'test'))]) {
+    for (const { path, imports } of [...sources, ...pageSources, ...readSources(join(CHECKOUT, 'test'))]) {
       for (const specifier of imports) assert.match(specifier, /^(?:node:|\.\.?\/)/, `${path}: ${specifier}`);
     }
   });
@@ -96,7 +98,7 @@ describe('structure', () => {
 
 describe('size', () => {
   test('files have one job, and lines fit', () => {
-    for (const { path, text } of sources) {
+    for (const { path, text } of [...sources, ...pageSources]) {
       const lines = text.split('\n');
       assert.ok(lines.length <= MAX_FILE_LINES, `${path} has ${lines.length} lines`);
       lines.forEach((line, index) => assert.ok(line.length <= MAX_LINE_CHARACTERS, `${path}:${index + 1} has ${line.length} characters`));
@@ -104,7 +106,7 @@ describe('size', () => {
   });
 
   test('functions fit a screen', () => {
-    for (const { path, text } of sources) {
+    for (const { path, text } of [...sources, ...pageSources]) {
       const lines = text.split('\n');
       lines.forEach((line, index) => {
         const [, indent] = /^( *)(?:export )?(?:async )?function\b/.exec(line) ?? [];

@@ -33,7 +33,7 @@ export function createList(filter) {
   /** The number of the page that is shown. */
   let shownPage = 1;
   let unseen = 0;
-  const shown = new Set();
+  const shown = createShown(filter.q);
   /** What arrived while a page was on its way, and may not be on it. @type {Message[]} */
   let meanwhile = [];
 
@@ -47,11 +47,9 @@ export function createList(filter) {
     if (wanted !== pages.at(-1)) return;
     shownPage = pages.length;
     next = /^<[^?]*\?(.*)>; rel="next"$/.exec(response.headers.get('Link') ?? '')?.[1] ?? null;
-    shown.clear();
-    for (const { message_id } of page.items) shown.add(message_id);
+    shown.replace(page.items);
     total = page.total;
     unseen = 0;
-    list.replaceChildren(...page.items.map((/** @type {Message} */ message) => makeItem(message, filter.q)));
     problem.textContent = '';
     arrive(meanwhile);
   }
@@ -61,17 +59,8 @@ export function createList(filter) {
     const matching = messages.filter(({ message_id, ts }) => !shown.has(message_id) && isSince(ts, filter.since));
     total += matching.length;
     meanwhile = [...meanwhile, ...matching].slice(-MOST_SHOWN);
-    if (shownPage > 1) {
-      unseen += matching.length;
-    } else {
-      for (const message of matching.slice(-MOST_SHOWN)) {
-        shown.add(message.message_id);
-        const item = makeItem(message, filter.q);
-        item.classList.add('new');
-        list.prepend(item);
-      }
-      while (list.children.length > MOST_SHOWN) list.lastElementChild?.remove();
-    }
+    if (shownPage > 1) unseen += matching.length;
+    else shown.addOnTop(matching.slice(-MOST_SHOWN));
     update();
   }
 
@@ -94,6 +83,34 @@ export function createList(filter) {
       if (where === 'newest') pages = pages.slice(0, 1);
     },
     arrive,
+  };
+}
+
+/**
+ * The messages on the page, with what was searched for marked.
+ * @param {string} q
+ */
+function createShown(q) {
+  const ids = new Set();
+  return {
+    /** @param {string} message_id */
+    has: (message_id) => ids.has(message_id),
+    /** @param {Message[]} messages */
+    replace(messages) {
+      ids.clear();
+      for (const { message_id } of messages) ids.add(message_id);
+      list.replaceChildren(...messages.map((message) => makeItem(message, q)));
+    },
+    /** The last one comes first. @param {Message[]} messages */
+    addOnTop(messages) {
+      for (const message of messages) {
+        ids.add(message.message_id);
+        const item = makeItem(message, q);
+        item.classList.add('new');
+        list.prepend(item);
+      }
+      while (list.children.length > MOST_SHOWN) list.lastElementChild?.remove();
+    },
   };
 }
 

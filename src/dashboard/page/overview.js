@@ -58,7 +58,8 @@ function showMinutes(minutes) {
   const most = minutes.reduce((high, { count }) => Math.max(high, count), 0);
   const sum = minutes.reduce((all, { count }) => all + count, 0);
   const summary = sum === 0 ? 'None in the last hour' : `${grouped(sum)} in all, ${grouped(most)} in the busiest minute`;
-  const plot = makeSvg('svg', { viewBox: `0 0 ${minutes.length} ${PLOT_HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': summary });
+  const viewBox = `0 0 ${minutes.length} ${PLOT_HEIGHT}`;
+  const plot = makeSvg('svg', { viewBox, preserveAspectRatio: 'none', role: 'img', 'aria-label': summary });
   plot.append(makeSvg('line', { x1: 0, y1: PLOT_HEIGHT, x2: minutes.length, y2: PLOT_HEIGHT, 'stroke-width': 1 }));
   minutes.forEach(({ from, count }, index) => {
     const height = most === 0 ? 0 : (count / most) * (PLOT_HEIGHT - 1);

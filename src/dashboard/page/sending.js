@@ -26,7 +26,8 @@ export async function showCommand() {
   command.textContent = schemes.includes('x-signature') ? withXSignature(url.href) : withStandardWebhooks(url.href);
 }
 
-const BODY = `body='{"message_id":"test-'$(date +%s)'","from":"+919876543210","to":"+14155550100","ts":"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'","text":"Hello from curl"}'`;
+const BODY = `body='{"message_id":"test-'$(date +%s)'","from":"+919876543210","to":"+14155550100",'
+body=$body'"ts":"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'","text":"Hello from curl"}'`;
 
 /** @param {string} url */
 const withXSignature = (url) => `${BODY}

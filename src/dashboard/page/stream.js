@@ -8,6 +8,11 @@ import { Refused, request } from './api.js';
  * @property {string} to
  * @property {string} ts
  * @property {string | null} text
+ *
+ * @typedef {object} Listener
+ * @property {(messages: Message[]) => void} onMessages
+ * @property {(connected: boolean) => void} onConnected
+ * @property {(error: Refused) => void} onRefused
  */
 
 const RETRY_MS = 1000;
@@ -18,7 +23,7 @@ const GATHER_MS = 200;
  * Follows the stream until `signal` is aborted, and comes again with its last position where it breaks.
  * @param {URLSearchParams} filter
  * @param {AbortSignal} signal
- * @param {{ onMessages: (messages: Message[]) => void, onConnected: (connected: boolean) => void, onRefused: (error: Refused) => void }} told
+ * @param {Listener} listener
  */
 export async function follow(filter, signal, { onMessages, onConnected, onRefused }) {
   let position = '';
