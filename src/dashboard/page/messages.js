@@ -61,16 +61,7 @@ export function createList(filter) {
     meanwhile = [...meanwhile, ...matching].slice(-MOST_SHOWN);
     if (shownPage > 1) unseen += matching.length;
     else shown.addOnTop(matching.slice(-MOST_SHOWN));
-    update();
-  }
-
-  function update() {
-    count.textContent = `${grouped(total)} message${total === 1 ? '' : 's'}${shownPage > 1 ? `, page ${grouped(shownPage)}` : ''}`;
-    newer.disabled = shownPage === 1;
-    older.disabled = next === null;
-    showNew.hidden = unseen === 0;
-    showNew.textContent = `Show ${grouped(unseen)} new`;
-    empty.hidden = list.children.length > 0;
+    showState(total, shownPage, unseen, next !== null);
   }
 
   return {
@@ -79,11 +70,29 @@ export function createList(filter) {
     /** Goes to a page; `load` then shows it. @param {'newest' | 'newer' | 'older'} where */
     turn(where) {
       if (where === 'older' && next !== null) pages.push(next);
+      // Once more before that page has come would be the same page again.
+      next = null;
       if (where === 'newer' && pages.length > 1) pages.pop();
       if (where === 'newest') pages = pages.slice(0, 1);
     },
     arrive,
   };
+}
+
+/**
+ * What stands around the list.
+ * @param {number} total
+ * @param {number} page
+ * @param {number} unseen
+ * @param {boolean} hasOlder
+ */
+function showState(total, page, unseen, hasOlder) {
+  count.textContent = `${grouped(total)} message${total === 1 ? '' : 's'}${page > 1 ? `, page ${grouped(page)}` : ''}`;
+  newer.disabled = page === 1;
+  older.disabled = !hasOlder;
+  showNew.hidden = unseen === 0;
+  showNew.textContent = `Show ${grouped(unseen)} new`;
+  empty.hidden = list.children.length > 0;
 }
 
 /**
