@@ -4,10 +4,11 @@ import { startApp, type App } from './app.ts';
 import { readConfig, type Config } from './config/config.ts';
 import { readCredentials } from './config/credentials.ts';
 import { readEnvironment } from './config/environment.ts';
-import { warningsOf } from './config/warnings.ts';
+import { guardsOf, warningsOf } from './config/warnings.ts';
 import { StartRefused } from './errors.ts';
 import { createLineWriter, openLogDescriptor, type LineWriter } from './observe/line-writer.ts';
-import { createLog, describeError, type Log } from './observe/log.ts';
+import { createLog, describeError, type Log, type LogFields } from './observe/log.ts';
+import { missingHardening, readHardening } from './operations/hardening.ts';
 import { readVersion } from './version.ts';
 
 const EXIT_OK = 0;
@@ -36,7 +37,8 @@ export async function main(args: readonly string[]): Promise<void> {
     return exit(EXIT_OK);
   }
   const reading = readEnvironment(process.env, readConfig);
-  const problems = [...(command === 'unknown' ? [USAGE] : []), ...(reading.valid ? [] : reading.problems)];
+  const configProblems = reading.valid ? missingWalls(reading.value) : reading.problems;
+  const problems = [...(command === 'unknown' ? [USAGE] : []), ...configProblems];
   if (!reading.valid || problems.length > 0) {
     plainLog('ERROR', 'start_refused', { problems });
     return exit(EXIT_REFUSED);
@@ -63,6 +65,24 @@ function readCommand(args: readonly string[]): 'serve' | 'check-config' | 'versi
   }
 }
 
+/** What REQUIRE_HARDENED wants and is not there. */
+function missingWalls(config: Config): string[] {
+  if (config.requireHardened === 'nothing') return [];
+  const guards = config.requireHardened === 'everything' ? guardsOf(config).filter(({ isOn }) => !isOn) : [];
+  const missing = [...missingHardening(readHardening()), ...guards.map(({ warning }) => warning)];
+  return missing.map((problem) => `REQUIRE_HARDENED: ${problem}`);
+}
+
+/** What the process found at its start, in one line. */
+function describeStart(config: Config): LogFields {
+  const { uid, effectiveCapabilities, noNewPrivileges, seccomp, rootReadOnly, nodeOptions, flags } = readHardening();
+  return {
+    version: readVersion(), node_version: process.versions.node, sqlite_version: process.versions['sqlite'], uid,
+    effective_capabilities: effectiveCapabilities, no_new_privileges: noNewPrivileges, seccomp, root_read_only: rootReadOnly,
+    node_options: nodeOptions, flags, guards_on: guardsOf(config).filter(({ isOn }) => isOn).map(({ name }) => name),
+  };
+}
+
 async function serve(config: Config, lines: LineWriter): Promise<void> {
   const log = createLog(lines, config.logLevel);
   const fail = (error: unknown) => {
@@ -81,6 +101,7 @@ async function serve(config: Config, lines: LineWriter): Promise<void> {
   try {
     shutdown.watch(await starting);
     // Only now, so that a start that is refused says why in a line of its own.
+    announce('INFO', 'started', describeStart(config));
     log('INFO', 'credentials_read', { set: config.credentials.set });
     for (const warning of warningsOf(config, Date.now())) log('WARNING', 'config_warning', { warning });
   } catch (error) {

@@ -22,6 +22,8 @@ export interface Settings {
   readonly signatureSchemes: readonly SchemeName[];
   /** Largest difference between a signed time and now, either way, in seconds. */
   readonly signatureToleranceSeconds: number;
+  /** Whether to refuse to start where a wall is missing: of the container, or also a guard of this configuration. */
+  readonly requireHardened: RequiredHardening;
   /** Largest accepted webhook body in bytes. */
   readonly maxBodyBytes: number;
   /** Connections open at the same time on each port; past it the oldest idle one makes room. */
@@ -41,6 +43,8 @@ export interface Settings {
   readonly shutdownTimeoutMs: number;
 }
 
+export type RequiredHardening = 'nothing' | 'container' | 'everything';
+
 export interface Address {
   readonly host: string;
   readonly port: number;
@@ -57,6 +61,11 @@ const LARGEST_PORT = 65535;
 const SWITCH_WORDS = new Map([
   ['true', true], ['1', true], ['yes', true], ['on', true],
   ['false', false], ['0', false], ['no', false], ['off', false],
+]);
+
+const HARDENING_WORDS = new Map<string, RequiredHardening>([
+  ['container', 'container'],
+  ...[...SWITCH_WORDS].map(([word, isOn]): [string, RequiredHardening] => [word, isOn ? 'everything' : 'nothing']),
 ]);
 
 /** Reads all settings (README, Configuration). Where the environment has problems then, what is returned must not be used. */
@@ -80,6 +89,7 @@ export function readSettings(environment: Environment): Settings {
     signatureSchemes: read<readonly SchemeName[]>(
       'SIGNATURE_SCHEMES', ['x-signature'], `one or both of ${SIGNATURE_SCHEMES.join(',')}`, parseSchemes),
     signatureToleranceSeconds: wholeNumber('SIGNATURE_TOLERANCE_SECONDS', 300, 1, LARGEST_TOLERANCE_SECONDS),
+    requireHardened: read('REQUIRE_HARDENED', 'nothing', 'true, container or false', (text) => HARDENING_WORDS.get(text.toLowerCase())),
     maxBodyBytes: wholeNumber('MAX_BODY_BYTES', 65536, 1, LARGEST_MAX_BODY_BYTES),
     maxConnections: wholeNumber('MAX_CONNECTIONS', 1000, 1, LARGEST_MAX_CONNECTIONS),
     maxStreams: wholeNumber('MAX_STREAMS', 100, 1, LARGEST_MAX_STREAMS),
