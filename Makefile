@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run build test test-browser torture bench coverage send up down logs clean
+.PHONY: help run build test test-browser sbom release torture bench coverage send up down logs clean
 
 SECRET_FILE := .development-secret
 TOOLS := node_modules/.package-lock.json
@@ -19,6 +19,12 @@ test: $(TOOLS) ## Type-check, build and run every test
 
 test-browser: $(TOOLS) ## Look at the page in a real browser (chromium has to be installed); pictures in .screenshots/
 	@npm run --silent test-browser
+
+sbom: $(TOOLS) ## Write bills of materials (CycloneDX) of the product and of its build to .release/
+	@scripts/node scripts/sbom.ts .release
+
+release: $(TOOLS) ## Write the release archive, bills of materials and SHA256SUMS to .release/, the same bytes from every clone
+	@scripts/release
 
 torture: build ## Run the long failure and overload scenarios and print their figures (minutes)
 	@scripts/node test/torture/run.ts $(ARGS)
