@@ -29,15 +29,18 @@ interface SourceFile {
 }
 
 function readSources(folder: string, extension = '.ts'): SourceFile[] {
-  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith(extension)).map((name) => {
-    const path = join(folder, name);
-    const text = readFileSync(path, 'utf8');
-    return { path, text, imports: [...text.matchAll(/^(?:import|export|\}).* from '([^']+)'|(?:^import |\bimport\()'([^']+)'/gm)].map(([, named, bare]) => named ?? bare ?? '') };
-  });
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith(extension)).map((name) => readSource(join(folder, name)));
+}
+
+function readSource(path: string): SourceFile {
+  const text = readFileSync(path, 'utf8');
+  const imports = [...text.matchAll(/^(?:import|export|\}).* from '([^']+)'|(?:^import |\bimport\()'([^']+)'/gm)].map(([, named, bare]) => named ?? bare ?? '');
+  return { path, text, imports };
 }
 
 const sources = readSources(SOURCE);
 /** What the browser gets, as it is. */
+const scripts = ['send', 'sbom'].map((name) => readSource(join(CHECKOUT, 'scripts', `${name}.ts`)));
 const pageSources = readSources(join(SOURCE, 'dashboard/page'), '.js');
 
 describe('dependencies', () => {
@@ -50,7 +53,7 @@ describe('dependencies', () => {
 
   test('every import is of Node.js or of this tree', () => {
     assert.ok(sources.length > 20);
-    for (const { path, imports } of [...sources, ...pageSources, ...readSources(join(CHECKOUT, 'test'))]) {
+    for (const { path, imports } of [...sources, ...pageSources, ...readSources(join(CHECKOUT, 'test')), ...scripts]) {
       for (const specifier of imports) assert.match(specifier, /^(?:node:|\.\.?\/)/, `${path}: ${specifier}`);
     }
   });
