@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run build test test-browser sbom release torture bench coverage send up down logs clean
+.PHONY: help run build test test-browser test-container sbom release torture bench coverage send up down logs clean
 
 SECRET_FILE := .development-secret
 TOOLS := node_modules/.package-lock.json
@@ -19,6 +19,9 @@ test: $(TOOLS) ## Type-check, build and run every test
 
 test-browser: $(TOOLS) ## Look at the page in a real browser (chromium has to be installed); pictures in .screenshots/
 	@npm run --silent test-browser
+
+test-container: $(TOOLS) ## Build the Dockerfile on stand-in images and run it as a container would be (Debian, as root, with buildah)
+	@scripts/node test/container/run.ts
 
 sbom: $(TOOLS) ## Write bills of materials (CycloneDX) of the product and of its build to .release/
 	@scripts/node scripts/sbom.ts .release
