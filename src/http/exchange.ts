@@ -92,7 +92,7 @@ export function createExchange(
 }
 
 /** Whoever writes an answer for long has to write something more often than this, in milliseconds. */
-export const MAX_SILENCE_MS = 60_000;
+const MAX_SILENCE_MS = 60_000;
 
 function writeOn(request: IncomingMessage, response: ServerResponse, write: (response: Writable) => void): void {
   response.flushHeaders();

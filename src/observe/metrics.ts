@@ -10,14 +10,14 @@ export const WEBHOOK_RESULTS = [
 ] as const;
 export type WebhookResult = (typeof WEBHOOK_RESULTS)[number];
 
-export const SIGNATURE_FAULTS = ['missing', 'malformed', 'mismatch', 'timestamp'] as const;
+const SIGNATURE_FAULTS = ['missing', 'malformed', 'mismatch', 'timestamp'] as const;
 export type SignatureFault = (typeof SIGNATURE_FAULTS)[number];
 
-export const RELOAD_OUTCOMES = ['ok', 'failed'] as const;
+const RELOAD_OUTCOMES = ['ok', 'failed'] as const;
 /** Whether a reload took the new credentials, or kept the old ones. */
 export type ReloadOutcome = (typeof RELOAD_OUTCOMES)[number];
 
-export const STREAM_ENDS = ['client_gone', 'too_slow', 'no_longer_authorized', 'storage_unavailable', 'shutting_down'] as const;
+const STREAM_ENDS = ['client_gone', 'too_slow', 'no_longer_authorized', 'storage_unavailable', 'shutting_down'] as const;
 /** Why a live stream ended. Whatever it is, its reader may come again with the position that it has. */
 export type StreamEnd = (typeof STREAM_ENDS)[number];
 

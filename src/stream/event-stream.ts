@@ -23,7 +23,7 @@ export function messageEvent(message: Message, position: string): string {
 }
 
 /** Sets the position of a reader and shows it no event, as there is no data. */
-export const positionOnly = (position: string) => `id: ${position}\n\n`;
+const positionOnly = (position: string) => `id: ${position}\n\n`;
 
 /** The beginning: where the reader is, before any message. */
 export const streamStart = (position: string) => `retry: ${RETRY_MS}\n${positionOnly(position)}`;
