@@ -9,6 +9,7 @@ import { StartRefused } from './errors.ts';
 import { createLineWriter, openLogDescriptor, type LineWriter } from './observe/line-writer.ts';
 import { createLog, describeError, type Log, type LogFields } from './observe/log.ts';
 import { missingHardening, readHardening } from './operations/hardening.ts';
+import { watchTerminal } from './terminal.ts';
 import { readVersion } from './version.ts';
 
 const EXIT_OK = 0;
@@ -97,7 +98,11 @@ async function serve(config: Config, lines: LineWriter): Promise<void> {
     config, log, announce: (event, fields) => announce('INFO', event, fields), droppedLogLines: lines.dropped,
   });
   const readAgain = () => readEnvironment(process.env, (environment) => readCredentials(environment, config));
-  process.on('SIGHUP', () => void starting.then((app) => app.reload(readAgain()), () => {}));
+  const isTerminalGone = watchTerminal();
+  process.on('SIGHUP', () => {
+    if (isTerminalGone()) shutdown.onSignal('SIGHUP');
+    else void starting.then((app) => app.reload(readAgain()), () => {});
+  });
   try {
     shutdown.watch(await starting);
     // Only now, so that a start that is refused says why in a line of its own.
@@ -133,6 +138,7 @@ function createShutdown(log: Log, lines: LineWriter) {
   process.on('SIGINT', onSignal);
 
   return {
+    onSignal,
     watch(started: App): void {
       app = started;
       void started.failure.then((reason) => {

@@ -1,12 +1,13 @@
 /** SIGHUP to the real process: keys that rotate under load, and new values that are no good. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { sendMessage, type Sent } from './support/load.ts';
 import { message, sign } from './support/messages.ts';
-import { startServerProcess } from './support/server-process.ts';
+import { CHECKOUT, startServerProcess } from './support/server-process.ts';
 import { temporaryFolder } from './support/temporary.ts';
 import { waitFor } from './support/wait.ts';
 
@@ -110,6 +111,27 @@ describe('SIGHUP', () => {
     assert.deepEqual((await reload())['set'], set);
     await waitFor('the warning', () => warnings().length === 6);
     assert.equal(warnings().at(-1), 'WEBHOOK_SECRET');
+  });
+
+  test('of a terminal that is closed ends it, and one that is sent in a terminal does not', async (t) => {
+    const folder = temporaryFolder(t);
+    const output = join(folder, 'output');
+    const command = `exec ${process.execPath} ${join(CHECKOUT, 'src/server.ts')} > ${output}`;
+    // A program that gives another one a terminal of its own.
+    const terminal = spawn('script', ['--quiet', '--command', command, '/dev/null'], {
+      env: { PATH: process.env['PATH'], WEBHOOK_SECRET: OLD, DATABASE_URL: join(folder, 'app.db'), HOST: '127.0.0.1', PORT: '0' }, stdio: ['pipe', 'ignore', 'ignore'],
+    });
+    const failed = await new Promise((resolve) => terminal.once('spawn', () => resolve(false)).once('error', () => resolve(true)));
+    if (failed === true) return t.skip('script (util-linux) is not installed here');
+    t.after(() => void terminal.kill('SIGKILL'));
+    const has = (event: string) => waitFor(event, () => existsSync(output) && readFileSync(output, 'utf8').includes(`"event":"${event}"`));
+    await has('started');
+    const pid = Number(spawnSync('pgrep', ['--parent', String(terminal.pid)], { encoding: 'utf8' }).stdout);
+    process.kill(pid, 'SIGHUP');
+    await has('credentials_reloaded');
+    terminal.kill('SIGKILL');
+    await has('stopping');
+    assert.match(readFileSync(output, 'utf8'), /"event":"stopping","cause":"SIGHUP"/);
   });
 
   test('does no harm where there is nothing to read', async (t) => {
