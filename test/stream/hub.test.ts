@@ -103,6 +103,34 @@ describe('the hub', () => {
     assert.ok(asked.length < 12, asked.join());
   });
 
+  test('reads no faster for one that is behind than it takes what it gets, and no more once it has gone', async () => {
+    const { hub, asked } = startNumbered(() => 10_000);
+    const begin = () => {
+      assert.ok(hub.reserve());
+      const response = new PassThrough({ highWaterMark: 1024 });
+      hub.open(response, { filter: {}, after: '0', mayStillRead: () => true, onEnded() {} });
+      return response;
+    };
+    const one = begin();
+    await waitFor('the first parts', () => one.writableNeedDrain);
+    const before = asked.length;
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(asked.length, before);
+    assert.ok(one.writableLength + one.readableLength < 100_000);
+    let text = '';
+    one.on('data', (chunk) => { text += String(chunk); });
+    await waitFor('all', () => idsIn(text).length === 10_000);
+    assert.deepEqual(idsIn(text), numbers(1, 10_000));
+
+    const gone = begin();
+    await waitFor('its first parts', () => gone.writableNeedDrain);
+    const asOfThen = asked.length;
+    gone.destroy();
+    await waitFor('its end', () => hub.size() === 1);
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(asked.length, asOfThen);
+  });
+
   test('lets nobody join those at the end who has seen less than they have', async () => {
     let newest = 7;
     const { hub, open, asked, held, hold } = startNumbered(() => newest);
