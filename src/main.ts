@@ -78,7 +78,7 @@ function missingWalls(config: Config): string[] {
 function describeStart(config: Config): LogFields {
   const { uid, effectiveCapabilities, noNewPrivileges, seccomp, rootReadOnly, nodeOptions, flags } = readHardening();
   return {
-    version: readVersion(), node_version: process.versions.node, sqlite_version: process.versions['sqlite'], uid,
+    pid: process.pid, version: readVersion(), node_version: process.versions.node, sqlite_version: process.versions['sqlite'], uid,
     effective_capabilities: effectiveCapabilities, no_new_privileges: noNewPrivileges, seccomp, root_read_only: rootReadOnly,
     node_options: nodeOptions, flags, guards_on: guardsOf(config).filter(({ isOn }) => isOn).map(({ name }) => name),
   };

@@ -62,11 +62,14 @@ export function readCredentials(
     return parse(text, (rule) => environment.problems.push(`${name} ${rule}`));
   }
   function readRotation<Credential>(name: string, parse: Parameters<typeof readOne<Credential>>[1]): Rotation<Credential> | null {
+    const problemsBefore = environment.problems.length;
     const current = readOne(name, parse);
+    const isRefused = environment.problems.length > problemsBefore;
     const previousName = `${name}_PREVIOUS`;
     const previous = readOne(previousName, parse);
     if (current !== null) return { current, previous };
-    if (previous !== null) environment.problems.push(`${previousName} is set without ${name}: set both or neither`);
+    // Where the current one is there and no good, that was said already.
+    if (previous !== null && !isRefused) environment.problems.push(`${previousName} is set without ${name}: set both or neither`);
     return null;
   }
 
@@ -76,6 +79,9 @@ export function readCredentials(
   });
   const readToken = readRotation('READ_TOKEN', parseToken);
   const metricsToken = readOne('METRICS_TOKEN', parseToken);
+  if (metricsToken !== null && readToken !== null && matchingKey(readToken, (token) => token.equals(metricsToken)) !== null) {
+    warnings.push('METRICS_TOKEN is also a READ_TOKEN: the monitoring system can read the messages');
+  }
   return {
     webhook,
     readToken,

@@ -74,7 +74,7 @@ export function readSettings(environment: Environment): Settings {
   const milliseconds = (name: string, fallback: number) => wholeNumber(name, fallback, 1, LARGEST_TIMEOUT_MS);
   const host = (name: string, fallback: string) =>
     read(name, fallback, 'an address or host name to listen on', (text) => (/\s/.test(text) ? undefined : text));
-  return Object.freeze({
+  const settings: Settings = {
     databasePath: read('DATABASE_URL', '/data/app.db', DATABASE_URL_RULE, parseDatabaseUrl),
     logLevel: read('LOG_LEVEL', 'INFO', `one of ${LOG_LEVELS.join(', ')}`, (text) =>
       LOG_LEVELS.find((level) => level === text.toUpperCase())),
@@ -98,7 +98,12 @@ export function readSettings(environment: Environment): Settings {
     idleTimeoutMs: milliseconds('IDLE_TIMEOUT_MS', 75_000),
     queryTimeoutMs: milliseconds('QUERY_TIMEOUT_MS', 5000),
     shutdownTimeoutMs: milliseconds('SHUTDOWN_TIMEOUT_MS', 8000),
-  });
+  };
+  const { privateSide } = settings;
+  if (privateSide !== null && privateSide.port !== 0 && privateSide.port === settings.port && privateSide.host === settings.host) {
+    environment.problems.push('PRIVATE_PORT and PORT are the same: choose another for one of them');
+  }
+  return Object.freeze(settings);
 }
 
 /** Whether a variable is set that others need; one of those without it is a problem, as it would be without effect. */

@@ -67,6 +67,12 @@ describe('a secret', () => {
     assert.deepEqual(set, ['WEBHOOK_SECRET', 'WEBHOOK_SECRET_PREVIOUS']);
   });
 
+  test('that is there and no good is the one problem, whatever it replaces', () => {
+    const WEBHOOK_SECRET_PREVIOUS = `old ${LONG}`;
+    assert.deepEqual(problemsOf({ WEBHOOK_SECRET_FILE: file('empty', ''), WEBHOOK_SECRET_PREVIOUS }), ['WEBHOOK_SECRET_FILE names a file that is empty']);
+    assert.deepEqual(problemsOf({ WEBHOOK_SECRET: '', WEBHOOK_SECRET_PREVIOUS }), ['WEBHOOK_SECRET_PREVIOUS is set without WEBHOOK_SECRET: set both or neither']);
+  });
+
   test('of fewer than 16 bytes is a warning', () => {
     const warned = (secret: string) => configOf({ WEBHOOK_SECRET: secret, READ_TOKEN: 'x'.repeat(15) }).credentials.warnings;
     assert.deepEqual(warned('x'.repeat(15)), ['WEBHOOK_SECRET has fewer than 16 bytes: use a longer one', 'READ_TOKEN has fewer than 16 bytes: use a longer one']);
@@ -109,6 +115,15 @@ describe('a token', () => {
   });
 });
 
+test('a token that opens messages and metrics alike is a warning', () => {
+  const [one, other] = ['a-token-for-readers', 'another-token-for-readers'];
+  const warned = (environment: Record<string, string>) => configOf(environment).credentials.warnings;
+  const warning = 'METRICS_TOKEN is also a READ_TOKEN: the monitoring system can read the messages';
+  assert.deepEqual(warned({ READ_TOKEN: one, METRICS_TOKEN: one }), [warning]);
+  assert.deepEqual(warned({ READ_TOKEN: one, READ_TOKEN_PREVIOUS: other, METRICS_TOKEN: other }), [warning]);
+  assert.deepEqual(warned({ READ_TOKEN: one, METRICS_TOKEN: other }), []);
+});
+
 describe('settings that guard', () => {
   test('name one or both schemes, in any order', () => {
     for (const [text, schemes] of [
@@ -132,6 +147,10 @@ describe('settings that guard', () => {
     assert.deepEqual(configOf({ PRIVATE_PORT: '8001', PRIVATE_HOST: '0.0.0.0' }).privateSide, { host: '0.0.0.0', port: 8001 });
     assert.deepEqual(problemsOf({ PRIVATE_HOST: '0.0.0.0' }), ['PRIVATE_HOST is set without PRIVATE_PORT: set both or neither']);
     assert.equal(problemsOf({ PRIVATE_PORT: '' }).length, 1);
+    const same = { PORT: '8001', PRIVATE_PORT: '8001', HOST: '127.0.0.1' };
+    assert.deepEqual(problemsOf(same), ['PRIVATE_PORT and PORT are the same: choose another for one of them']);
+    assert.deepEqual(problemsOf({ ...same, PRIVATE_HOST: '127.0.0.2' }), []);
+    assert.deepEqual(problemsOf({ ...same, PORT: '0', PRIVATE_PORT: '0' }), []);
   });
 
   test('warn by name of each one that is off, and of nothing that is on', (t) => {

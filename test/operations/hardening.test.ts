@@ -58,6 +58,7 @@ describe('hardening', () => {
       });
     assert.deepEqual([flags, guards_on], [NODE_FLAGS, ['WEBHOOK_SECRET', 'READ_TOKEN']]);
     assert.match(String(sqlite_version), /^3\./);
+    assert.equal((await server.line('started'))['pid'], server.child.pid);
   });
 
   test('is required before anything opens, where that is asked for', async (t) => {
