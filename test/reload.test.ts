@@ -134,6 +134,26 @@ describe('SIGHUP', () => {
     assert.match(readFileSync(output, 'utf8'), /"event":"stopping","cause":"SIGHUP"/);
   });
 
+  test('reloads where a terminal is the input and yet not its own', async (t) => {
+    const folder = temporaryFolder(t);
+    const output = join(folder, 'output');
+    const command = `exec setsid --wait ${process.execPath} ${join(CHECKOUT, 'src/server.ts')} > ${output}`;
+    const terminal = spawn('script', ['--quiet', '--command', command, '/dev/null'], {
+      env: { PATH: process.env['PATH'], WEBHOOK_SECRET: OLD, DATABASE_URL: join(folder, 'app.db'), HOST: '127.0.0.1', PORT: '0' }, stdio: ['pipe', 'ignore', 'ignore'],
+    });
+    const failed = await new Promise((resolve) => terminal.once('spawn', () => resolve(false)).once('error', () => resolve(true)));
+    if (failed === true || spawnSync('setsid', ['--version']).error !== undefined) return t.skip('util-linux is not installed here');
+    const written = () => (existsSync(output) ? readFileSync(output, 'utf8') : '');
+    const pid = Number(await waitFor('its pid', () => /"event":"started","pid":(\d+)/.exec(written())?.[1]));
+    t.after(() => {
+      terminal.kill('SIGKILL');
+      process.kill(pid, 'SIGKILL');
+    });
+    process.kill(pid, 'SIGHUP');
+    await waitFor('the reload', () => written().includes('"event":"credentials_reloaded"'));
+    assert.ok(!written().includes('"event":"stopping"'));
+  });
+
   test('does no harm where there is nothing to read', async (t) => {
     const server = startServerProcess(t, { env: { DATABASE_URL: join(temporaryFolder(t), 'app.db') } });
     const url = await server.url();

@@ -159,6 +159,29 @@ describe('client certificates', { skip }, () => {
     }
   });
 
+  test('of a CA that a reload took away do not last by sending ahead', async (t) => {
+    const { app, folder, ca, server, use, trusted } = await startSecure(t, {}, true);
+    const socket = connect({ port: app.port, host: '127.0.0.1', ...trusted, ...shown(issueCertificate(folder, 'client', ca)) });
+    let received = '';
+    const closed = new Promise((resolve) => socket.on('close', resolve));
+    socket.on('data', (chunk) => { received += String(chunk); }).on('error', () => {});
+    const answers = () => received.match(/HTTP\/1\.1 200 /g)?.length ?? 0;
+    const request = (id: number) => {
+      const body = JSON.stringify(message({ message_id: `ahead ${id}` }));
+      return { head: `POST /webhook HTTP/1.1\r\nHost: a\r\nX-Signature: ${sign(body)}\r\nContent-Length: ${body.length}\r\n\r\n`, body };
+    };
+    socket.write(request(0).head + request(0).body + request(1).head);
+    await waitFor('the first answer', () => answers() === 1);
+    use(server, makeCertificate(folder, 'other-ca'));
+    app.reload();
+    for (let id = 1; id < 6 && socket.writable; id += 1) {
+      socket.write(request(id).body + request(id + 1).head);
+      await waitFor('an answer, or the end', () => answers() > id || socket.destroyed);
+    }
+    await closed;
+    assert.equal(answers(), 2);
+  });
+
   test('of a CA that a reload took away are refused, also in sessions that are resumed', async (t) => {
     const { app, folder, ca, server, use, trusted } = await startSecure(t, {}, true);
     const client = { ...trusted, ...shown(issueCertificate(folder, 'client', ca)) };

@@ -74,7 +74,9 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
       const connection = connections.get(request.socket);
       // What follows a refused request on its connection could be bytes of that request (RFC 9112 section 9.6).
       if (connection?.takesMore !== true) return undefined;
-      if (connection.pending.length >= MAX_PIPELINED) return endAfterLatest(connection);
+      // Where one is pending already, that is the one that it ends with.
+      const isOver = connection.pending.length >= (connection.endsAfterNextAnswer ? 1 : MAX_PIPELINED);
+      if (isOver) return endAfterLatest(connection);
       const exchange = createExchange(request, response, { expectsContinue, answerTimeoutMs: requestTimeoutMs });
       connection.latest = exchange;
       connection.pending.push(exchange);

@@ -98,7 +98,10 @@ function writeOn(request: IncomingMessage, response: ServerResponse, write: (res
   response.flushHeaders();
   response.setTimeout(MAX_SILENCE_MS);
   // A client that has gone closes its side first; one that only ends its side could not be told from it.
-  request.socket.once('end', () => response.destroy());
+  const gone = () => response.destroy();
+  if (request.socket.readableEnded) gone();
+  else request.socket.once('end', gone);
+  response.once('close', () => request.socket.off('end', gone));
   write(response);
 }
 

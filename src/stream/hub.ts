@@ -58,6 +58,8 @@ export function createStreamHub({ storage, maxStreams }: StreamHubOptions): Stre
         tail.leave(closed);
       });
       streams.add(stream);
+      // The token may have been revoked while the answer was being made.
+      if (!stream.mayStillRead()) return stream.end('no_longer_authorized');
       stream.write(streamStart(positionOf(reader.after)), 0);
       catchUp(stream, storage, tail, eventOf).catch(() => stream.end('storage_unavailable'));
     },

@@ -50,8 +50,8 @@ export function createTail(storage: Pick<Storage, 'stored'>, eventOf: (item: Sto
   }
 
   function broadcast({ items, through: end }: StoredMessages, to: Iterable<OpenStream>): void {
-    const events = items.map((item) => ({ ...item, text: eventOf(item) }));
-    const all = Buffer.from(events.map(({ text }) => text).join(''));
+    const events = items.map((item) => ({ ...item, bytes: Buffer.from(eventOf(item)) }));
+    const all = Buffer.concat(events.map(({ bytes }) => bytes));
     for (const stream of to) {
       if (items.length > 0 && stream.response.writableLength > MAX_BACKLOG_BYTES) {
         stream.end('too_slow');
@@ -74,15 +74,15 @@ export function createTail(storage: Pick<Storage, 'stored'>, eventOf: (item: Sto
   };
 }
 
-/** Writes of the events after `after` those that are new to a stream; `all` are all of them as bytes, one copy for all streams. */
-function writeNew(stream: OpenStream, events: readonly (StoredItem & { readonly text: string })[], all: Buffer, after: bigint): void {
+/** Writes of the events after `after` those that are new to a stream; `all` are all of them. What is held is one copy for all streams. */
+function writeNew(stream: OpenStream, events: readonly (StoredItem & { readonly bytes: Buffer })[], all: Buffer, after: bigint): void {
   const { filter } = stream;
   if (stream.through <= after && filter.from === undefined && filter.q === undefined) {
     if (events.length > 0) stream.write(all, events.length);
     return;
   }
   const wanted = events.filter(({ sequence, message }) => BigInt(sequence) > stream.through && isWanted(message, filter));
-  if (wanted.length > 0) stream.write(wanted.map(({ text }) => text).join(''), wanted.length);
+  for (const { bytes } of wanted) stream.write(bytes, 1);
 }
 
 function larger(a: bigint, b: Sequence): bigint {

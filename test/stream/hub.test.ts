@@ -13,7 +13,7 @@ import { waitFor } from '../support/wait.ts';
 const NOTHING: StoredMessages = { items: [], through: '7', isAll: true };
 
 function start(stored: Storage['stored']) {
-  const hub = createStreamHub({ maxStreams: 2, storage: { generation: 'g', stored } });
+  const hub = createStreamHub({ maxStreams: 3, storage: { generation: 'g', stored } });
   const ends: StreamEnd[] = [];
   const open = () => {
     assert.ok(hub.reserve());
@@ -129,6 +129,26 @@ describe('the hub', () => {
     await waitFor('its end', () => hub.size() === 1);
     for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
     assert.equal(asked.length, asOfThen);
+  });
+
+  test('holds one copy of an event, whoever is to get it by whatever filter', async () => {
+    let newest = 7;
+    const { hub, asked } = startNumbered(() => newest);
+    const chunks = [{}, { from: message().from }, { q: 'hello' }].map((filter) => {
+      assert.ok(hub.reserve());
+      const got: Buffer[] = [];
+      const response = new PassThrough().on('data', (chunk: Buffer) => void got.push(chunk));
+      hub.open(response, { filter, after: '7', mayStillRead: () => true, onEnded() {} });
+      return got;
+    });
+    await waitFor('all at the end', () => asked.length >= 4);
+    newest = 9;
+    hub.wake();
+    const events = (got: readonly Buffer[]) => got.filter((chunk) => chunk.includes('data: '));
+    await waitFor('the events', () => chunks.every((got) => Buffer.concat(events(got)).toString().includes('"message_id":"9"')));
+    const [, bySender = [], byText = []] = chunks.map(events);
+    assert.equal(bySender.length, 2);
+    bySender.forEach((chunk, index) => assert.equal(chunk, byText[index]));
   });
 
   test('lets nobody join those at the end who has seen less than they have', async () => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
+import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
 import { writeStreamPosition } from '../../src/query/stream-position.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { readEvents } from '../support/event-stream.ts';
@@ -188,6 +189,10 @@ describe('streams', () => {
     raw.socket.end();
     await raw.closed();
     await waitFor('its end', async () => await app.metric('message_streams_open') === 0);
+    const atOnce = connectRaw(app.port);
+    atOnce.socket.end('GET /messages/stream HTTP/1.1\r\nHost: a\r\n\r\n');
+    await atOnce.closed();
+    await waitFor('its end too', async () => await app.metric('message_streams_open') === 0);
   });
 
   test('are answered in HTTP/1.0 too', async (t) => {
@@ -224,6 +229,33 @@ describe('a stream behind a token', () => {
     assert.equal(app.logs.find(({ event }) => event === 'stream_ended')?.['end'], 'no_longer_authorized');
     assert.equal((await ask(stream(app), { headers: { Authorization: 'Bearer first-reader-token' } })).status, 401);
   });
+});
+
+test('a stream whose token is revoked while its answer is being made ends at once', async (t) => {
+  const file = join(temporaryFolder(t), 'token');
+  writeFileSync(file, 'first-reader-token');
+  const asked = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
+  const app = await startTestApp(t, { READ_TOKEN_FILE: file }, async (options) => {
+    const storage = await openSqliteStorage(options);
+    return {
+      ...storage,
+      async newestSequence() {
+        asked.resolve();
+        await released.promise;
+        return storage.newestSequence();
+      },
+    };
+  });
+  const opening = readEvents(t, stream(app), { Authorization: 'Bearer first-reader-token' });
+  await asked.promise;
+  writeFileSync(file, 'second-reader-token');
+  app.reload();
+  released.resolve();
+  const reader = await opening;
+  await waitFor('its end', () => reader.isEnded());
+  assert.equal(reader.text(), '');
+  assert.equal(app.logs.find(({ event }) => event === 'stream_ended')?.['end'], 'no_longer_authorized');
 });
 
 test('GET /stats/minutes has the messages of the last hour by the minute in which they came', async (t) => {
