@@ -148,6 +148,7 @@ function exposeMetrics({ metrics, storage, readiness, droppedLogLines, openConne
     queueDepth: storage.queueDepth,
     readsWaiting: storage.readsWaiting,
     indexLag: storage.indexLag,
+    indexReady: () => storage.degraded().length === 0,
     ready: () => readiness.reasons().length === 0,
     certificateExpiresAt: () => credentials().tls?.expiresAt,
     openConnections,

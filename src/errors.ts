@@ -9,6 +9,10 @@ export type UnavailableReason =
   | 'too many reads are waiting'
   | 'a read took too long'
   | 'a reader failed'
+  | 'the read index is being made'
+  | 'the read index is damaged'
+  | 'the read index was removed or replaced'
+  | 'the read index cannot be removed'
   | 'the read index is too far behind'
   | 'the disk is full'
   | 'the disk reports an error'
@@ -17,9 +21,11 @@ export type UnavailableReason =
   | 'the database is damaged'
   | 'the database or its read index is damaged'
   | 'the database file was removed or replaced'
+  | 'the file cannot be opened'
   | 'the database failed'
   | 'a sync to disk failed'
   | 'the writer thread died'
+  | 'the indexer thread died'
   | 'the storage does not answer'
   | 'the storage is closed';
 

@@ -42,7 +42,7 @@ export function createHandlers(parts: Parts): Handlers {
     showStats: createShowStats(storage),
     showArrivals: createShowArrivals(storage, Date.now),
     showLive,
-    showReady: createShowReady(readiness),
+    showReady: createShowReady(readiness, storage),
     showMetrics,
     pages: config.dashboardEnabled ? createDashboard(() => ({
       port: config.privateSide === null ? null : publicPort(), tls: config.tls !== null, schemes: config.signatureSchemes,

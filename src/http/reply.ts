@@ -42,5 +42,5 @@ export const methodNotAllowed = (allow: string) => errorReply(405, 'Method Not A
 
 /** The one mapping from a thrown error to the outside. Anything unexpected is a 500 that says nothing of its cause. */
 export function replyToError(error: unknown): Reply {
-  return error instanceof StorageUnavailable ? UNAVAILABLE : INTERNAL_ERROR;
+  return error instanceof StorageUnavailable ? errorReply(503, `${error.reason}; try again later`, RETRY_AFTER) : INTERNAL_ERROR;
 }

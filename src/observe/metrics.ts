@@ -102,6 +102,8 @@ export interface StateSources {
   queueDepth(): number;
   readsWaiting(): number;
   indexLag(): number;
+  /** Whether reads can use what is kept for them. */
+  indexReady(): boolean;
   ready(): boolean;
   /** When the server's certificate expires, in milliseconds since 1970. */
   certificateExpiresAt(): number | undefined;
@@ -133,6 +135,8 @@ export function exposeState(registry: Registry, sources: StateSources): void {
   registry.gauge('storage_queue_depth', 'Messages accepted for storing and not yet answered.', sources.queueDepth);
   registry.gauge('storage_reads_waiting', 'Reads that wait for a reader thread.', sources.readsWaiting);
   registry.gauge('storage_index_lag_messages', 'Stored messages that are not in the read index yet.', sources.indexLag);
+  registry.gauge('storage_index_ready', '1 where reads can use the read index, 0 while it is being made or cannot be written.',
+    () => (sources.indexReady() ? 1 : 0));
   registry.gauge('message_last_stored_timestamp_seconds', 'When the last message was stored.', () => {
     const at = sources.lastStoredAt();
     return at === undefined ? undefined : at / 1000;

@@ -1,14 +1,17 @@
 import { jsonReply, OK, RETRY_AFTER } from '../http/reply.ts';
 import type { Handler } from '../http/router.ts';
+import type { Storage } from '../storage/storage.ts';
 import type { Readiness } from './readiness.ts';
 
 /** GET /health/live: the process runs. */
 export const showLive: Handler = () => OK;
 
-/** GET /health/ready: the process can take messages, or why it can't. */
-export function createShowReady(readiness: Readiness): Handler {
+/** GET /health/ready: the process can take messages, or why it can't. What only reads lack leaves it ready, and is said beside that. */
+export function createShowReady(readiness: Readiness, storage: Pick<Storage, 'degraded'>): Handler {
   return () => {
     const reasons = readiness.reasons();
-    return reasons.length === 0 ? OK : jsonReply(503, { status: 'unavailable', reasons }, RETRY_AFTER);
+    if (reasons.length > 0) return jsonReply(503, { status: 'unavailable', reasons }, RETRY_AFTER);
+    const degraded = storage.degraded();
+    return degraded.length === 0 ? OK : jsonReply(200, { status: 'ok', degraded });
   };
 }

@@ -8,7 +8,7 @@ import { queryOfNextPage, readMessageQuery } from './parameters.ts';
  * GET /messages: one page of the messages that match, and how many match in all. Where more follow, `Link` (RFC 8288) leads to
  * the next page, by a cursor: that page begins right after the last item of this one, whatever is stored between the two requests.
  */
-export function createListMessages(storage: Pick<Storage, 'list' | 'generation'>): Handler {
+export function createListMessages(storage: Pick<Storage, 'list' | 'generation' | 'holds'>): Handler {
   const linkToNext = (queryString: string, after: Position) => {
     const next = queryOfNextPage(queryString, writeCursor({ generation: storage.generation, after }));
     return { Link: `</messages?${next}>; rel="next"` };
@@ -18,7 +18,8 @@ export function createListMessages(storage: Pick<Storage, 'list' | 'generation'>
     if (reading.kind === 'malformed') return badRequest('the query is not valid percent-encoded UTF-8');
     if (reading.kind === 'invalid') return unprocessable(reading.faults);
     const { query, generation = storage.generation } = reading;
-    if (generation !== storage.generation) return gone('the cursor is of another database; begin again without one');
+    const isKnown = generation === storage.generation || await storage.holds(generation);
+    if (!isKnown) return gone('the cursor is of another database; begin again without one');
     const { items, total, next } = await storage.list(query);
     const page = { items, total, limit: query.limit, offset: query.offset };
     return jsonReply(200, page, next === null ? {} : linkToNext(exchange.query, next));

@@ -110,6 +110,11 @@ export interface Storage {
   readonly beforeAll: Sequence;
   /** Not below the sequence of the message stored last, and below that of the next one. */
   newestSequence(): Promise<Sequence>;
+  /**
+   * Whether what was handed out in a generation, up to this sequence where one is given, still means the same: false after a restore
+   * from before it.
+   */
+  holds(generation: string, sequence?: Sequence): Promise<boolean>;
   /** Messages received from a minute on (minutes since 1970): the minutes that have some, ascending. */
   arrivals(sinceMinute: number): Promise<readonly Arrivals[]>;
   /** Resolves where the storage answers and takes a durable write, or has just taken one. Stores no message. */
@@ -123,7 +128,9 @@ export interface Storage {
   indexLag(): number;
   /** When the newest message was stored, in milliseconds since 1970; undefined where none was. */
   lastStoredAt(): number | undefined;
-  /** A random name of this database as it is: another one after a restore, as then a position may mean something else. */
+  /** What reads lack at the moment, in words for an operator; messages are stored all the same. */
+  degraded(): readonly UnavailableReason[];
+  /** A random name of this database since it was opened: what is handed out with it can be told from what another one has handed out. */
   readonly generation: string;
   /** Version of the database engine. */
   readonly engineVersion: string;

@@ -9,7 +9,7 @@ import { EVENT_STREAM_HEADERS } from './event-stream.ts';
 import type { StreamHub } from './hub.ts';
 
 export interface StreamMessagesOptions {
-  readonly storage: Pick<Storage, 'newestSequence' | 'generation' | 'beforeAll'>;
+  readonly storage: Pick<Storage, 'newestSequence' | 'holds' | 'beforeAll'>;
   readonly hub: StreamHub;
   readonly log: Log;
   readonly metrics: Pick<Metrics, 'streamEnded'>;
@@ -27,7 +27,7 @@ export function createStreamMessages({ storage, hub, log, metrics }: StreamMessa
     const { filter, begin } = reading;
     // Read before the answer begins, so that all that is acknowledged after it is in the stream.
     const newest = await storage.newestSequence();
-    const isGone = typeof begin === 'object' && (begin.generation !== storage.generation || BigInt(begin.sequence) > BigInt(newest));
+    const isGone = typeof begin === 'object' && !await storage.holds(begin.generation, begin.sequence);
     if (isGone) return gone('the position is of another database; begin again with after=start');
     if (request.method === 'HEAD') return { status: 200, headers: EVENT_STREAM_HEADERS, body: '' };
     if (!hub.reserve()) return UNAVAILABLE;

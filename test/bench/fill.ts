@@ -31,7 +31,7 @@ export async function fill(path: string, rows: number, progress: (text: string) 
 }
 
 async function insertAll(path: string, rows: number, progress: (text: string) => void): Promise<void> {
-  const database = openForWriting(path, () => {});
+  const { database } = openForWriting(path, () => {});
   database.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
   const append = createAppend(database);
   const begin = Date.now() - SPAN_MS;

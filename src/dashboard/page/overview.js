@@ -77,8 +77,9 @@ function showMinutes(minutes) {
 export async function refreshReadiness() {
   try {
     const response = await request('health/ready', { alsoFine: 503 });
-    const { reasons = [] } = await response.json();
-    show(response.status === 200, response.status === 200 ? 'Ready' : `Not ready: ${reasons.join('; ')}`);
+    const { reasons = [], degraded = [] } = await response.json();
+    if (response.status !== 200) show(false, `Not ready: ${reasons.join('; ')}`);
+    else show(degraded.length === 0, ['Ready', ...degraded].join('; '));
   } catch (error) {
     show(false, error instanceof Refused ? `Not ready: ${error.message}` : 'The service does not answer');
   }

@@ -6,13 +6,14 @@
  */
 import { stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { StorageUnavailable } from '../../errors.ts';
+import { StorageUnavailable, type UnavailableReason } from '../../errors.ts';
 import type { Message } from '../../message.ts';
 import { createGroupCommit } from '../group-commit.ts';
 import type { AppendOutcome, Storage, StorageObserver, StorageSizes } from '../storage.ts';
 import { resolveDatabasePath } from './database-path.ts';
 import { indexPathOf } from './index-schema.ts';
-import { startIndexer } from './indexer-client.ts';
+import { type Indexer, startIndexer } from './indexer-client.ts';
+import { usesIndex } from './queries.ts';
 import { type ReaderPool, startReaders } from './reader-pool.ts';
 import { BEFORE_ALL_IDS } from './schema.ts';
 import { startWriter, type Writer } from './writer-client.ts';
@@ -23,6 +24,9 @@ export const QUEUE_CAPACITY = 1024;
 const COMMIT_TIMEOUT_MS = 5000;
 /** A commit so recent proves as much as a probe would. */
 const PROOF_LASTS_MS = 500;
+const BEFORE_ALL = String(BEFORE_ALL_IDS);
+/** Why a read failed that has met damage where it uses the index. */
+const SUSPICIOUS: UnavailableReason = 'the database or its read index is damaged';
 
 export interface SqliteStorageOptions {
   readonly path: string;
@@ -39,9 +43,11 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
   // Large sorts spill into temporary files; beside the database is the one place sure to be writable.
   process.env['SQLITE_TMPDIR'] ??= dirname(path);
   const writer = await startWriter(path, now, observer);
-  const indexer = await startIndexer(path, observer).catch(closingFirst(writer));
-  const readers = await startReaders(path, queryTimeoutMs, observer);
-  let lastStoredAt = writer.lastStoredAt;
+  const { opened } = writer;
+  const [indexer, readers] = await Promise.all([
+    startIndexer(path, opened.messages, observer), startReaders(path, queryTimeoutMs, observer),
+  ]);
+  let { lastStoredAt } = opened;
   let lastCommitAt = -Infinity;
 
   // What comes of a batch counts also where it comes too late for its senders.
@@ -53,13 +59,7 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     indexer.stored(stored);
     return outcomes;
   };
-  const read: ReaderPool['ask'] = async (question) => {
-    try {
-      return await readers.ask(question);
-    } finally {
-      indexer.readEnded();
-    }
-  };
+  const read = createRead(readers, indexer);
   const groupCommit = createGroupCommit<Message, AppendOutcome>({ capacity: QUEUE_CAPACITY, commit: createCommitInTime(commit) });
 
   return {
@@ -69,7 +69,8 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     stats: () => read({ kind: 'stats' }),
     stored: (query) => read({ kind: 'stored', query }),
     newestSequence: () => read({ kind: 'newestSequence' }),
-    beforeAll: String(BEFORE_ALL_IDS),
+    holds: (generation, sequence = BEFORE_ALL) => read({ kind: 'holds', generation, sequence }),
+    beforeAll: BEFORE_ALL,
     arrivals: (sinceMinute) => read({ kind: 'arrivals', sinceMinute }),
     async probe() {
       if (!readers.anyOpen()) throw new StorageUnavailable('a reader failed');
@@ -80,8 +81,12 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     readsWaiting: readers.waiting,
     indexLag: indexer.lag,
     lastStoredAt: () => lastStoredAt,
-    engineVersion: writer.engineVersion,
-    generation: writer.generation,
+    degraded() {
+      const unusable = indexer.unusable();
+      return unusable === undefined ? [] : [unusable];
+    },
+    engineVersion: opened.engineVersion,
+    generation: opened.generation,
     failure: writer.failure,
     async close() {
       await groupCommit.close();
@@ -93,10 +98,19 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
   };
 }
 
-function closingFirst(writer: Writer): (error: unknown) => Promise<never> {
-  return async (error) => {
-    await writer.close();
-    throw error;
+/** Refuses reads that need an index where there is none, and tells the indexer what became of the others. */
+function createRead(readers: ReaderPool, indexer: Indexer): ReaderPool['ask'] {
+  return async (question) => {
+    const unusable = usesIndex(question) ? indexer.unusable() : undefined;
+    if (unusable !== undefined) throw new StorageUnavailable(unusable);
+    try {
+      return await readers.ask(question);
+    } catch (error) {
+      if (error instanceof StorageUnavailable && error.reason === SUSPICIOUS) indexer.distrust(SUSPICIOUS);
+      throw error;
+    } finally {
+      indexer.readEnded();
+    }
   };
 }
 

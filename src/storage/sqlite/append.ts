@@ -8,7 +8,8 @@ export function createAppend(database: DatabaseSync): (batch: Batch) => AppendOu
   const insert = database.prepare(`
     INSERT INTO messages(message_id, from_number, to_number, ts, text, instant, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT(message_id) DO NOTHING`);
-  acceptAnyRowId(insert);
+  const count = database.prepare('UPDATE inbox SET messages = messages + ?');
+  for (const statement of [insert, count]) acceptAnyRowId(statement);
   const stored = database.prepare('SELECT from_number, to_number, ts, text FROM messages WHERE message_id = ?');
 
   const isSame = (message: Message): boolean => {
@@ -16,12 +17,17 @@ export function createAppend(database: DatabaseSync): (batch: Batch) => AppendOu
     return first?.['from_number'] === message.from && first['to_number'] === message.to &&
       first['ts'] === message.ts && first['text'] === message.text;
   };
-  return ({ received_at, messages }) => messages.map((message) => {
+  const store = (message: Message, received_at: number): AppendOutcome => {
     const { message_id, from, to, ts, text } = message;
     const { changes } = insert.run(message_id, from, to, ts, text, instantOf(ts) ?? ts, received_at);
     if (changes === 1n) return 'stored';
     return isSame(message) ? 'duplicate' : 'conflicting_duplicate';
-  });
+  };
+  return ({ received_at, messages }) => {
+    const outcomes = messages.map((message) => store(message, received_at));
+    count.run(outcomes.filter((outcome) => outcome === 'stored').length);
+    return outcomes;
+  };
 }
 
 /** Running a statement tells the last row id too, and throws where it is larger than a JavaScript number is exact, as in some old files. */

@@ -1,53 +1,43 @@
-/** Whether the read index beside the messages is of these messages, and what happens where it is not. */
+/** Whether a read index is of the messages beside it, as they are. */
 import { existsSync, rmSync } from 'node:fs';
-import type { DatabaseSync } from 'node:sqlite';
-import { StartRefused } from '../../errors.ts';
-import { reasonOf, resultCode, SQLITE_CORRUPT, SQLITE_ERROR, SQLITE_NOTADB } from './failures.ts';
-import { INDEX_VERSION, indexPathOf, readOnlyUri } from './index-schema.ts';
-import { BEFORE_ALL_IDS, renewGeneration } from './schema.ts';
+import { DatabaseSync } from 'node:sqlite';
+import { StorageUnavailable } from '../../errors.ts';
+import { isDamage } from './failures.ts';
+import { holds, holdsIn } from './generations.ts';
+import { INDEX_VERSION, indexPathOf } from './index-schema.ts';
 
-/** Throws StartRefused where it cannot be removed. */
+/** Removes every file of an index. Throws StorageUnavailable where that is not possible. */
 export function removeIndex(path: string): void {
-  for (const file of ['', '-wal', '-shm'].map((suffix) => indexPathOf(path) + suffix)) {
-    try {
-      rmSync(file, { force: true });
-    } catch {
-      throw new StartRefused([`DATABASE_URL: ${file} is of a read index that must be made anew, and cannot be removed; remove it`]);
-    }
+  try {
+    for (const suffix of ['', '-wal', '-shm']) rmSync(indexPathOf(path) + suffix, { force: true });
+  } catch {
+    throw new StorageUnavailable('the read index cannot be removed');
   }
 }
 
 /**
- * Removes an index that was not made from this very database as it is. Where it is missing, of another generation, or ahead of
- * the messages, they were moved or restored; then the database gets a new generation, too. (A backup that has all that the index
- * has, though not all that was stored, looks like the database that it was taken of.) Throws StartRefused.
+ * Whether the index is missing, damaged, or of messages that are not in this database: signs that the database was moved or restored,
+ * though each can have another cause. Never waits: an index that somebody else has locked is no such sign.
  */
-export function removeIndexOfAnotherDatabase(database: DatabaseSync, path: string): void {
-  const kind = judgeIndex(database, path);
-  if (kind === 'usable') return;
-  removeIndex(path);
-  if (kind === 'of another database') renewGeneration(database);
+export function isIndexOfAnotherDatabase(database: DatabaseSync, path: string): boolean {
+  if (!existsSync(indexPathOf(path))) return true;
+  let index: DatabaseSync | undefined;
+  try {
+    index = new DatabaseSync(indexPathOf(path), { readOnly: true, timeout: 0 });
+    const { generation, through } = index.prepare('SELECT generation, CAST(indexed_through AS TEXT) AS through FROM progress').get() ?? {};
+    return !holds(database, String(generation), String(through));
+  } catch (error) {
+    return isDamage(error);
+  } finally {
+    index?.close();
+  }
 }
 
-function judgeIndex(database: DatabaseSync, path: string): 'usable' | 'outdated' | 'of another database' {
-  const indexPath = indexPathOf(path);
-  if (!existsSync(indexPath)) return 'of another database';
-  try {
-    database.prepare('ATTACH ? AS read_index').run(readOnlyUri(indexPath));
-    const { is_same, edits_since, is_ahead } = database.prepare(`
-      SELECT progress.generation = inbox.generation AS is_same, inbox.edits - progress.edits AS edits_since,
-        indexed_through > ifnull((SELECT max(id) FROM messages), ${BEFORE_ALL_IDS}) AS is_ahead
-      FROM read_index.progress AS progress, inbox`).get() ?? {};
-    if (is_same !== 1 || Number(edits_since) < 0 || (edits_since === 0 && is_ahead === 1)) return 'of another database';
-    const version = database.prepare('PRAGMA read_index.user_version').get()?.['user_version'];
-    return version === INDEX_VERSION && edits_since === 0 ? 'usable' : 'outdated';
-  } catch (error) {
-    // Damaged, or no index at all.
-    if ([SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_ERROR].includes((resultCode(error) ?? 0) & 0xff)) return 'of another database';
-    const remedy = 'mend that, or remove the file: it is made anew';
-    throw new StartRefused([`DATABASE_URL: ${indexPath} cannot be read: ${reasonOf(error)}; ${remedy}`]);
-  } finally {
-    const isAttached = database.prepare("SELECT 1 FROM pragma_database_list WHERE name = 'read_index'").get() !== undefined;
-    if (isAttached) database.exec('DETACH read_index');
-  }
+/** Whether an index, with the messages attached as `inbox_file`, was made of them as they are, by this version. Throws SQLite's errors. */
+export function isIndexUsable(index: DatabaseSync): boolean {
+  if (index.prepare('PRAGMA user_version').get()?.['user_version'] !== INDEX_VERSION) return false;
+  const { generation, through, is_unedited } = index.prepare(`
+    SELECT generation, CAST(indexed_through AS TEXT) AS through, progress.edits = inbox.edits AS is_unedited
+    FROM progress, inbox_file.inbox`).get() ?? {};
+  return is_unedited === 1 && index.prepare(holdsIn('inbox_file')).get(String(through), String(generation))?.['holds'] === 1;
 }

@@ -1,14 +1,14 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { acceptAnyRowId } from './append.ts';
-import { MS_PER_MINUTE, PARTITION_MESSAGES, partitionOf, PREFIX_LENGTHS, TOP_SENDERS } from './index-schema.ts';
+import { LAST_PARTITION_MESSAGES, MS_PER_MINUTE, PARTITION_MESSAGES, partitionOf, TOP_SENDERS } from './index-schema.ts';
 import { createIndexTexts } from './index-texts.ts';
 
 /** Most messages that are taken into the index in one transaction. */
 export const CHUNK_MESSAGES = 16_384;
-/** Of a partition that is split, those at its end, which go into a new one: that takes what comes next in the order of time. */
+/** Of the last partition, those at its end, which go into a new one when it is split: that takes what comes next in the order of time. */
 const MOVED_MESSAGES = 4096;
 /** Between the numbers of two partitions, so that one can come between them, again and again. */
-const NUMBERS_APART = 2 ** 20;
+const NUMBERS_APART = 2 ** 32;
 
 export interface IndexWriter {
   /** Takes in the next messages, in one transaction, and returns how many those were; 0 where all are in. Throws SQLite's errors. */
@@ -21,7 +21,7 @@ export interface IndexWriter {
 
 export function createIndexWriter(database: DatabaseSync): IndexWriter {
   const nextChunk = createNextChunk(database);
-  const steps = [countSenders, countInstants, countArrivals, orderBySender].map((prepare) => prepare(database));
+  const steps = [countSenders, countArrivals, orderBySender].map((prepare) => prepare(database));
   const splitPartitions = createSplitPartitions(database);
   const indexTexts = createIndexTexts(database);
   const progress = database.prepare('SELECT messages FROM progress');
@@ -57,10 +57,9 @@ function createNextChunk(database: DatabaseSync): () => number {
     CREATE TEMP TABLE chunk(
       id INTEGER PRIMARY KEY, message_id TEXT, from_number TEXT, instant TEXT, received_at INTEGER, partition INTEGER
     );
-    CREATE TEMP TABLE chunk_senders(from_number TEXT PRIMARY KEY, messages INTEGER) WITHOUT ROWID;
-    CREATE TEMP TABLE chunk_instants(prefix TEXT PRIMARY KEY, messages INTEGER) WITHOUT ROWID`);
+    CREATE TEMP TABLE chunk_senders(from_number TEXT PRIMARY KEY, messages INTEGER) WITHOUT ROWID`);
   const select = database.prepare(`
-    INSERT INTO chunk SELECT id, message_id, from_number, instant, received_at, ${partitionOf('instant')}
+    INSERT INTO chunk SELECT id, message_id, from_number, instant, received_at, ${partitionOf('instant, message_id')}
     FROM inbox_file.messages WHERE id > (SELECT indexed_through FROM progress) ORDER BY id LIMIT ${CHUNK_MESSAGES}`);
   const advance = database.prepare(`
     UPDATE progress SET indexed_through = (SELECT max(id) FROM chunk), messages = messages + (SELECT count(*) FROM chunk)`);
@@ -87,17 +86,6 @@ function countSenders(database: DatabaseSync): Step {
   return () => database.exec(sql);
 }
 
-function countInstants(database: DatabaseSync): Step {
-  const longest = Math.max(...PREFIX_LENGTHS);
-  const sql = `
-    DELETE FROM chunk_instants;
-    INSERT INTO chunk_instants SELECT substr(instant, 1, ${longest}) AS prefix, count(*) FROM chunk GROUP BY prefix;
-    ${PREFIX_LENGTHS.map((length) => `
-      INSERT INTO instant_counts SELECT ${length}, substr(prefix, 1, ${length}), sum(messages) FROM chunk_instants GROUP BY 2
-        ON CONFLICT(length, prefix) DO UPDATE SET messages = messages + excluded.messages;`).join('')}`;
-  return () => database.exec(sql);
-}
-
 /** Messages of before an upgrade have no time of arrival. */
 function countArrivals(database: DatabaseSync): Step {
   const sql = `
@@ -117,29 +105,30 @@ function orderBySender(database: DatabaseSync): Step {
   return () => database.exec(sql);
 }
 
-/** Splits partitions that have grown: in the order of time the newest, but some messages far in the future must not end that for ever. */
+/** Splits partitions that have grown: the last one near its end, as most messages come in the order of time, and others in the middle. */
 function createSplitPartitions(database: DatabaseSync): Step {
   const grown = database.prepare(`
-    SELECT partition, first_instant, (SELECT min(partition) FROM partitions AS later WHERE later.partition > partitions.partition) AS next
+    SELECT partition, messages, (SELECT min(partition) FROM partitions AS later WHERE later.partition > partitions.partition) AS next
     FROM partitions WHERE messages >= split_at`);
   const boundary = database.prepare(`
-    SELECT instant FROM by_sender WHERE partition = ? AND instant > ? ORDER BY instant DESC LIMIT 1 OFFSET ${MOVED_MESSAGES}`);
-  const move = database.prepare('UPDATE by_sender SET partition = ? WHERE partition = ? AND instant >= ?');
-  const begin = database.prepare(`INSERT INTO partitions VALUES (?, ?, ?, ${PARTITION_MESSAGES})`);
-  const shrink = database.prepare('UPDATE partitions SET messages = messages - ? WHERE partition = ?');
+    SELECT instant, message_id FROM by_sender WHERE partition = ? ORDER BY instant DESC, message_id DESC LIMIT 1 OFFSET ?`);
+  const move = database.prepare('UPDATE by_sender SET partition = ? WHERE partition = ? AND (instant, message_id) >= (?, ?)');
+  const begin = database.prepare('INSERT INTO partitions VALUES (?, ?, ?, ?, ?)');
+  const shrink = database.prepare(`UPDATE partitions SET messages = messages - ?, split_at = ${PARTITION_MESSAGES} WHERE partition = ?`);
   const letGrow = database.prepare('UPDATE partitions SET split_at = 2 * messages WHERE partition = ?');
   for (const statement of [move, begin, shrink, letGrow]) acceptAnyRowId(statement);
   return () => {
-    for (const { partition, first_instant, next } of grown.all()) {
-      if (typeof partition !== 'number' || typeof first_instant !== 'string') continue;
-      const number = typeof next === 'number' ? Math.floor((partition + next) / 2) : partition + NUMBERS_APART;
-      const instant = boundary.get(partition, first_instant)?.['instant'];
-      if (typeof instant === 'string' && number > partition) {
-        const { changes } = move.run(number, partition, instant);
-        begin.run(number, instant, changes);
+    for (const { partition, messages, next } of grown.all()) {
+      if (typeof partition !== 'number') continue;
+      const isLast = typeof next !== 'number';
+      const number = isLast ? partition + NUMBERS_APART : Math.floor((partition + next) / 2);
+      const { instant, message_id } = boundary.get(partition, isLast ? MOVED_MESSAGES : Math.floor(Number(messages) / 2)) ?? {};
+      if (typeof instant === 'string' && typeof message_id === 'string' && number > partition) {
+        const { changes } = move.run(number, partition, instant, message_id);
+        begin.run(number, instant, message_id, changes, isLast ? LAST_PARTITION_MESSAGES : PARTITION_MESSAGES);
         shrink.run(changes, partition);
       } else {
-        // Nearly all of one instant, or no number left between: not to be looked at each time again.
+        // No number left between: not to be looked at each time again.
         letGrow.run(partition);
       }
     }

@@ -1,8 +1,7 @@
-import { StartRefused } from '../../errors.ts';
+import type { UnavailableReason } from '../../errors.ts';
 import type { StorageObserver } from '../storage.ts';
-import { removeIndex } from './index-identity.ts';
-import { indexPathOf } from './index-schema.ts';
 import type { IndexerMessage, IndexerRequest } from './protocol.ts';
+import { MOST_UNINDEXED } from './snapshot.ts';
 import { keepThread } from './thread.ts';
 
 /** The main thread's hold on the indexer thread, and what decides when that works. */
@@ -11,8 +10,12 @@ export interface Indexer {
   stored(messages: number): void;
   /** Tells that a read has ended. */
   readEnded(): void;
+  /** Tells that a read has met damage, which may be in the index: it is made anew, though not again and again. */
+  distrust(reason: UnavailableReason): void;
   /** Stored messages that are not in the index yet. Reads look at each of those. */
   lag(): number;
+  /** Why reads cannot use the index now, or undefined where they can. */
+  unusable(): UnavailableReason | undefined;
   close(): Promise<void>;
 }
 
@@ -22,113 +25,153 @@ const WORTH_INDEXING = 16_384;
 const WAIT_MS = 1000;
 /** Each read looks at each message that is not in the index, a microsecond or two each. So many are taken in once a read has ended. */
 const MANY_FOR_A_READ = 1500;
+/** How often it is looked whether the index is still there, where nothing is to be done. */
+const LOOK_MS = 2000;
 const RETRY_MS = 1000;
+/** Damage that is met again so soon is not in the index. */
+const DISTRUST_AGAIN_MS = 10 * 60_000;
 
 /**
- * Opens the read index in a new thread, and brings it up to date. One that is damaged is made anew. Throws StartRefused where an
- * operator has to mend something first.
+ * Starts the indexer thread, and resolves once it has opened the index or could not. From then on it is brought up to date, and made anew
+ * where it cannot be used, while the service goes on: never rejects. `stored`: how many messages there are.
  */
-export async function startIndexer(path: string, observer: StorageObserver): Promise<Indexer> {
-  const refuse = (reason: string) =>
-    new StartRefused([`DATABASE_URL: ${indexPathOf(path)} cannot be written: ${reason}; mend that, or remove the file: it is made anew`]);
-  const first = await openIndexer(path, observer);
-  if (first.kind === 'opened') return first.indexer;
-  if (first.reason !== 'the database is damaged') throw refuse(first.reason);
-  observer.notice('WARNING', 'index_made_anew', { reason: first.reason });
-  removeIndex(path);
-  const second = await openIndexer(path, observer);
-  if (second.kind === 'opened') return second.indexer;
-  throw refuse(second.reason);
-}
-
-type Opening =
-  | { readonly kind: 'opened'; readonly indexer: Indexer }
-  | { readonly kind: 'failed'; readonly reason: string };
-
-/** An index that fails later is tried again: reads get slower meanwhile, and are refused once it is far behind. */
-async function openIndexer(path: string, observer: StorageObserver): Promise<Opening> {
-  const opened = Promise.withResolvers<string | null>();
-  const schedule = createSchedule(() => {
-    const request: IndexerRequest = { kind: 'index' };
-    thread.post(request);
-  });
-  let isOpen = false;
+export async function startIndexer(path: string, stored: number, observer: StorageObserver): Promise<Indexer> {
+  const firstHeard = Promise.withResolvers<void>();
+  const post = (request: IndexerRequest) => thread.post(request);
+  const schedule = createSchedule(stored, () => post({ kind: 'index' }));
+  const state = createState(schedule, observer);
+  let distrustedAt = -Infinity;
   let closed = false;
-  let failing = false;
-
-  const fail = (reason: string): void => {
-    if (closed) return;
-    opened.resolve(reason);
-    if (!isOpen) return;
-    if (!failing) observer.notice('ERROR', 'index_failed', { reason });
-    failing = true;
-    // Nothing tells which of its pages are still right: the next start makes it anew.
-    if (reason === 'the database is damaged' || reason === 'a sync to disk failed') removeIndex(path);
-    schedule.retry();
-  };
   const thread = keepThread<IndexerMessage>({
     script: 'indexer', workerData: { path }, observer,
     onMessage(message) {
-      if (message.kind === 'notice') return observer.notice('INFO', message.event, message.fields);
-      if (message.kind === 'failed') return fail(message.reason);
-      if (failing) observer.notice('INFO', 'index_recovered', {});
-      failing = false;
-      if (!isOpen) schedule.stored(message.messages);
-      isOpen = true;
-      schedule.indexed(message.messages);
-      opened.resolve(null);
+      state.heard(message);
+      firstHeard.resolve();
     },
-    onEnded: () => fail('its thread died'),
+    onEnded() {
+      if (!closed) state.heard({ kind: 'failed', reason: 'the indexer thread died', isLost: false });
+      firstHeard.resolve();
+    },
   });
-  const close = async (): Promise<void> => {
-    closed = true;
-    schedule.stop();
-    await thread.close();
-  };
+  await firstHeard.promise;
 
-  const reason = await opened.promise;
-  const { stored, readEnded, lag } = schedule;
-  if (reason === null) return { kind: 'opened', indexer: { stored, readEnded, lag, close } };
-  await close();
-  return { kind: 'failed', reason };
+  return {
+    stored: schedule.stored,
+    readEnded: schedule.readEnded,
+    distrust(reason) {
+      if (performance.now() - distrustedAt < DISTRUST_AGAIN_MS) return;
+      distrustedAt = performance.now();
+      state.lose(reason);
+      post({ kind: 'remake' });
+    },
+    lag: schedule.lag,
+    unusable: state.unusable,
+    async close() {
+      closed = true;
+      schedule.stop();
+      await thread.close();
+    },
+  };
 }
 
+/** What is known of the index, from what its thread tells. */
+function createState(schedule: Schedule, observer: StorageObserver) {
+  let isOpen = false;
+  let isComplete = true;
+  let failing: UnavailableReason | undefined;
+
+  const lose = (reason: UnavailableReason): void => {
+    isOpen = false;
+    observer.notice('WARNING', 'index_lost', { reason });
+  };
+  const fail = (reason: UnavailableReason): void => {
+    if (failing === undefined) observer.notice('ERROR', 'index_failed', { reason });
+    failing = reason;
+  };
+  const opened = (indexed: number): void => {
+    isOpen = true;
+    schedule.progressed(indexed);
+    isComplete = indexed > 0 || schedule.lag() === 0;
+    if (!isComplete) observer.notice('INFO', 'index_made_anew', { rows: schedule.lag() });
+  };
+  const indexing = (indexed: number): void => {
+    schedule.progressed(indexed);
+    observer.notice('INFO', 'indexing', { rows_done: indexed, rows: indexed + schedule.lag() });
+  };
+  const upToDate = (indexed: number): void => {
+    schedule.indexed(indexed);
+    if (failing !== undefined || !isComplete) observer.notice('INFO', 'index_recovered', {});
+    failing = undefined;
+    isComplete = true;
+  };
+  return {
+    lose,
+    heard(message: IndexerMessage): void {
+      switch (message.kind) {
+        case 'opened': return opened(message.indexed);
+        case 'indexing': return indexing(message.indexed);
+        case 'indexed': return upToDate(message.indexed);
+        case 'failed':
+          if (message.isLost) lose(message.reason);
+          else fail(message.reason);
+          return schedule.retry();
+        default: return message satisfies never;
+      }
+    },
+    unusable(): UnavailableReason | undefined {
+      if (isOpen && schedule.lag() < MOST_UNINDEXED) return undefined;
+      return failing ?? 'the read index is being made';
+    },
+  };
+}
+
+type Schedule = ReturnType<typeof createSchedule>;
+
 /** Asks for the index to be brought up to date, once at a time, when enough has come or has waited long enough. */
-function createSchedule(ask: () => void) {
-  let stored = 0;
+function createSchedule(storedBefore: number, ask: () => void) {
+  let stored = storedBefore;
   let indexed = 0;
   let asked = true;
   let timer: NodeJS.Timeout | undefined;
+  let isStopped = false;
 
+  const askAfter = (delayMs: number): void => {
+    clearTimeout(timer);
+    if (!isStopped) timer = setTimeout(askNow, delayMs);
+  };
   const askNow = (): void => {
     clearTimeout(timer);
-    timer = undefined;
     asked = true;
     ask();
   };
+  const lag = () => Math.max(0, stored - indexed);
   const askFrom = (worthIt: number): void => {
-    const behind = stored - indexed;
-    if (asked || behind <= 0) return;
-    if (behind >= worthIt) askNow();
-    else timer ??= setTimeout(askNow, WAIT_MS);
+    if (!asked && lag() >= worthIt) askNow();
   };
   return {
     stored(messages: number): void {
+      const wasIdle = lag() === 0;
       stored += messages;
+      if (!asked && wasIdle && messages > 0) askAfter(WAIT_MS);
       askFrom(WORTH_INDEXING);
     },
     readEnded: () => askFrom(MANY_FOR_A_READ),
+    /** How many messages are in the index while it is worked on. */
+    progressed(messages: number): void {
+      indexed = messages;
+    },
     /** The answer: how many messages are in the index. */
     indexed(messages: number): void {
       indexed = messages;
       asked = false;
+      askAfter(lag() > 0 ? WAIT_MS : LOOK_MS);
       askFrom(WORTH_INDEXING);
     },
-    retry(): void {
+    retry: () => askAfter(RETRY_MS),
+    lag,
+    stop(): void {
+      isStopped = true;
       clearTimeout(timer);
-      timer = setTimeout(askNow, RETRY_MS);
     },
-    lag: () => Math.max(0, stored - indexed),
-    stop: () => clearTimeout(timer),
   };
 }

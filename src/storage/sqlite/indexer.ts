@@ -1,56 +1,119 @@
 /**
- * The indexer thread: takes stored messages into the read index (`index-schema.ts`), behind the writer and without its lock.
- * Entry point of a worker; see `indexer-client.ts` for the other side.
+ * The indexer thread: takes stored messages into the read index (`index-schema.ts`), behind the writer and without its lock, and makes
+ * an index anew that cannot be used, while the service goes on. Entry point of a worker; see `indexer-client.ts` for the other side.
  */
+import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
+import { StorageUnavailable } from '../../errors.ts';
 import { checkpoint } from './checkpoint.ts';
-import { reasonOf } from './failures.ts';
-import { CHUNK_MESSAGES, createIndexWriter } from './index-messages.ts';
-import { indexPathOf, openIndexForWriting } from './index-schema.ts';
+import { isDamage, reasonOf } from './failures.ts';
+import { identityOf } from './file-identity.ts';
+import { isIndexUsable, removeIndex } from './index-identity.ts';
+import { CHUNK_MESSAGES, createIndexWriter, type IndexWriter } from './index-messages.ts';
+import { indexPathOf, NOTE_GENERATION, openIndexForWriting } from './index-schema.ts';
 import type { IndexerMessage, IndexerRequest, ThreadData } from './protocol.ts';
 
 /** Pages in the log of the index after which it is copied into its file: many, as each time the disk is busy with both files for long. */
 const CHECKPOINT_EVERY_PAGES = 16_384;
-/** How often progress is told of while a whole database is indexed, in milliseconds. */
+/** How often progress is told of, in milliseconds. */
 const TELL_EVERY_MS = 1000;
+
+interface OpenIndex extends IndexWriter {
+  /** Throws StorageUnavailable where its path no longer leads to it. */
+  requireInPlace(): void;
+  checkpointIfDue(): void;
+  close(): void;
+}
 
 const { path }: ThreadData = workerData;
 const indexPath = indexPathOf(path);
 const tell = (message: IndexerMessage) => parentPort?.postMessage(message);
-const database = openIndexForWriting(path);
-const index = createIndexWriter(database);
-const measureLog = database.prepare('PRAGMA main.wal_checkpoint(NOOP)');
+let index: OpenIndex | undefined;
 
-/** Takes in, chunk by chunk, what has come since, and tells how many messages are in the index then. */
-function catchUp(kind: 'opened' | 'indexed', onProgress: () => void = () => {}): void {
+function work({ kind }: IndexerRequest): void {
   try {
-    for (let taken = CHUNK_MESSAGES; taken === CHUNK_MESSAGES;) {
-      taken = index.takeIn();
-      while (index.indexNextPart()) onProgress();
-      checkpointIfDue();
-      onProgress();
-    }
-    tell({ kind, messages: index.messages() });
+    if (kind === 'remake') discard();
+    index ??= open();
+    index.requireInPlace();
+    catchUp(index);
   } catch (error) {
-    tell({ kind: 'failed', reason: reasonOf(error) });
+    fail(error);
   }
 }
 
-function checkpointIfDue(): void {
-  const { log, checkpointed } = measureLog.get() ?? {};
-  if (Number(log) - Number(checkpointed) >= CHECKPOINT_EVERY_PAGES) checkpoint(database, indexPath);
+/** Opens the index, or begins another where it is not of these messages as they are. Throws SQLite's errors and StorageUnavailable. */
+function open(): OpenIndex {
+  const database = openUsable() ?? openNew();
+  database.exec(NOTE_GENERATION);
+  const identity = identityOf(indexPath);
+  const measureLog = database.prepare('PRAGMA main.wal_checkpoint(NOOP)');
+  const opened: OpenIndex = {
+    ...createIndexWriter(database),
+    requireInPlace() {
+      if (identityOf(indexPath) !== identity) throw new StorageUnavailable('the read index was removed or replaced');
+    },
+    checkpointIfDue() {
+      const { log, checkpointed } = measureLog.get() ?? {};
+      if (Number(log) - Number(checkpointed) >= CHECKPOINT_EVERY_PAGES) checkpoint(database, indexPath);
+    },
+    close: () => database.close(),
+  };
+  tell({ kind: 'opened', indexed: opened.messages() });
+  return opened;
 }
 
-function createTellProgress(): () => void {
+/** Undefined where there is one that cannot be used. */
+function openUsable(): DatabaseSync | undefined {
+  let database: DatabaseSync | undefined;
+  try {
+    database = openIndexForWriting(path);
+    if (isIndexUsable(database)) return database;
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+  }
+  database?.close();
+  return undefined;
+}
+
+function openNew(): DatabaseSync {
+  removeIndex(path);
+  return openIndexForWriting(path);
+}
+
+/** Takes in, chunk by chunk, what has come since, and tells how many messages are in the index then. */
+function catchUp(index: OpenIndex): void {
   let toldAt = performance.now();
-  let rows: number | undefined;
-  return () => {
+  const tellProgress = (): void => {
     if (performance.now() - toldAt < TELL_EVERY_MS) return;
     toldAt = performance.now();
-    rows ??= Number(database.prepare('SELECT count(*) AS rows FROM inbox_file.messages').get()?.['rows']);
-    tell({ kind: 'notice', event: 'indexing', fields: { rows_done: index.messages(), rows } });
+    index.requireInPlace();
+    tell({ kind: 'indexing', indexed: index.messages() });
   };
+  for (let taken = CHUNK_MESSAGES; taken === CHUNK_MESSAGES;) {
+    taken = index.takeIn();
+    while (index.indexNextPart()) tellProgress();
+    index.checkpointIfDue();
+    tellProgress();
+  }
+  tell({ kind: 'indexed', indexed: index.messages() });
 }
 
-parentPort?.on('message', (_request: IndexerRequest) => catchUp('indexed'));
-catchUp('opened', createTellProgress());
+/** Nothing tells which pages of a damaged index are still right, or after a failed sync: it is begun anew the next time. */
+function fail(error: unknown): void {
+  const reason = isDamage(error) ? 'the read index is damaged' : reasonOf(error);
+  const isLost = reason !== reasonOf(error) || reason === 'the read index was removed or replaced' || reason === 'a sync to disk failed';
+  try {
+    if (isLost) discard();
+  } finally {
+    tell({ kind: 'failed', reason, isLost });
+  }
+}
+
+function discard(): void {
+  index?.close();
+  index = undefined;
+  removeIndex(path);
+}
+
+parentPort?.on('message', work);
+work({ kind: 'index' });

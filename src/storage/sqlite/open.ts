@@ -2,10 +2,11 @@ import { existsSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { StartRefused } from '../../errors.ts';
 import { reasonOf, resultCode, SQLITE_READONLY_ROLLBACK, THIS_USER } from './failures.ts';
-import { removeIndex, removeIndexOfAnotherDatabase } from './index-identity.ts';
+import { beginGeneration, forgetGenerations } from './generations.ts';
+import { isIndexOfAnotherDatabase } from './index-identity.ts';
+import type { Opened } from './protocol.ts';
 import {
-  APPLICATION_ID, BUSY_TIMEOUT_MS, fillInstants, hasForeignRows, type Notice, OWN_TABLES, REFERENCE_COLUMNS, SCHEMA_VERSION, upgrade,
-  WRITE_PROBE,
+  APPLICATION_ID, BUSY_TIMEOUT_MS, type Notice, OWN_TABLES, REFERENCE_COLUMNS, SCHEMA_VERSION, takeInForeignRows, upgrade,
 } from './schema.ts';
 
 /** Pages in memory: those of the index on `message_id` that lead to its leaves, of tens of millions of messages. */
@@ -15,7 +16,7 @@ const CACHE_KIB = 16 * 1024;
  * Opens the one read-write connection: judges the file without touching it, makes what an earlier process left in the
  * write-ahead log durable, and upgrades it. Throws StartRefused, saying what to mend.
  */
-export function openForWriting(path: string, notice: Notice): DatabaseSync {
+export function openForWriting(path: string, notice: Notice): { readonly database: DatabaseSync; readonly opened: Opened } {
   try {
     if (existsSync(path) && statSync(path).size > 0) inspectReadOnly(path);
     const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
@@ -28,8 +29,7 @@ export function openForWriting(path: string, notice: Notice): DatabaseSync {
     }
     checkpointAll(database, path);
     bringUpToDate(database, path, notice);
-    database.prepare(WRITE_PROBE).run(Date.now());
-    return database;
+    return { database, opened: begin(database) };
   } catch (error) {
     if (error instanceof StartRefused || resultCode(error) === undefined) throw error;
     throw new StartRefused([openProblem(error, path)]);
@@ -37,14 +37,22 @@ export function openForWriting(path: string, notice: Notice): DatabaseSync {
 }
 
 function bringUpToDate(database: DatabaseSync, path: string, notice: Notice): void {
-  if (readPragma(database, 'user_version') !== SCHEMA_VERSION) {
-    upgrade(database, notice);
-  } else if (hasForeignRows(database)) {
-    // Before they are filled, as afterwards they could not be told from rows that the index has.
-    removeIndex(path);
-    fillInstants(database, notice);
-  }
-  removeIndexOfAnotherDatabase(database, path);
+  if (readPragma(database, 'user_version') === SCHEMA_VERSION) takeInForeignRows(database, notice);
+  else upgrade(database, notice);
+  // Durable before it counts as done, and no reason for a large log.
+  checkpointAll(database, path);
+  if (isIndexOfAnotherDatabase(database, path)) forgetGenerations(database);
+}
+
+/** Its first write shows whether the database takes any. */
+function begin(database: DatabaseSync): Opened {
+  const generation = beginGeneration(database);
+  const { engine, messages, newest } = database.prepare(`
+    SELECT sqlite_version() AS engine, messages, (SELECT received_at FROM messages ORDER BY id DESC LIMIT 1) AS newest
+    FROM inbox`).get() ?? {};
+  return {
+    generation, engineVersion: String(engine), messages: Number(messages), lastStoredAt: typeof newest === 'number' ? newest : undefined,
+  };
 }
 
 /** A read-only connection never checkpoints, so a file that is refused keeps every byte. */

@@ -120,11 +120,11 @@ function orderOfSender(from: string): Order {
       const sql = `
         SELECT instant, message_id, id, partition
         FROM read_index.partitions CROSS JOIN read_index.by_sender USING (partition)
-        WHERE partition >= ${partitionOf('?')} AND from_number = ? AND ${within.sql}
+        WHERE partition >= ${partitionOf('?, ?')} AND from_number = ? AND ${within.sql}
         UNION ALL
-        SELECT instant, message_id, id, ${partitionOf('instant')}
+        SELECT instant, message_id, id, ${partitionOf('instant, message_id')}
         FROM messages NOT INDEXED WHERE ${UNINDEXED} AND from_number = ? AND ${within.sql}`;
-      return { sql, parameters: [bounds.begin.instant, from, ...within.parameters, from, ...within.parameters] };
+      return { sql, parameters: [bounds.begin.instant, bounds.begin.message_id, from, ...within.parameters, from, ...within.parameters] };
     },
   };
 }

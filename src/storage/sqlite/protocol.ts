@@ -36,9 +36,20 @@ export type WriterReply =
   /** `fatal`: the writer will never commit again. */
   | { readonly kind: 'failed'; readonly requests: number; readonly reason: UnavailableReason; readonly fatal: boolean };
 
+/** What the writer finds in the database that it has opened. */
+export interface Opened {
+  readonly engineVersion: string;
+  /** The name of this start (`generations.ts`). */
+  readonly generation: string;
+  /** How many messages are stored. */
+  readonly messages: number;
+  /** When the newest row was stored before this start, in milliseconds since 1970. */
+  readonly lastStoredAt: number | undefined;
+}
+
 export type WriterMessage =
   | WriterReply
-  | { readonly kind: 'opened'; readonly lastStoredAt: number | undefined; readonly engineVersion: string; readonly generation: string }
+  | { readonly kind: 'opened' } & Opened
   | { readonly kind: 'refused'; readonly problem: string }
   /** Unasked: nothing will be committed any more. */
   | { readonly kind: 'fatal'; readonly reason: UnavailableReason }
@@ -49,16 +60,16 @@ export interface CheckpointerReply {
   readonly failure: UnavailableReason | null;
 }
 
-/** Asks for the stored messages to be taken into the read index. */
+/** `index`: to take the stored messages into the read index, made anew where it cannot be used. `remake`: made anew in any case. */
 export interface IndexerRequest {
-  readonly kind: 'index';
+  readonly kind: 'index' | 'remake';
 }
 
 export type IndexerMessage =
-  /** How many messages are in the index. */
-  | { readonly kind: 'opened' | 'indexed'; readonly messages: number }
-  | { readonly kind: 'failed'; readonly reason: UnavailableReason }
-  | { readonly kind: 'notice'; readonly event: string; readonly fields: Readonly<Record<string, unknown>> };
+  /** How many messages are in the index when it was opened, while it is brought up to date, and then. */
+  | { readonly kind: 'opened' | 'indexing' | 'indexed'; readonly indexed: number }
+  /** `isLost`: nothing of the index can be used any more. */
+  | { readonly kind: 'failed'; readonly reason: UnavailableReason; readonly isLost: boolean };
 
 /** What can be read, each with its question. */
 export type Read =
@@ -66,6 +77,7 @@ export type Read =
   | { readonly kind: 'stats' }
   | { readonly kind: 'stored'; readonly query: StoredQuery }
   | { readonly kind: 'newestSequence' }
+  | { readonly kind: 'holds'; readonly generation: string; readonly sequence: Sequence }
   | { readonly kind: 'arrivals'; readonly sinceMinute: number };
 
 export interface ReaderRequest {
@@ -81,6 +93,7 @@ export interface ReadResults {
   readonly stats: Stats;
   readonly stored: StoredMessages;
   readonly newestSequence: Sequence;
+  readonly holds: boolean;
   readonly arrivals: readonly Arrivals[];
 }
 

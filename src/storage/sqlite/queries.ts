@@ -2,9 +2,10 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Arrivals, MessagePage, MessageQuery, Sequence, Stats, StoredMessages, StoredQuery } from '../storage.ts';
 import { boundsOfPage, createOrderedRange, directionOf } from './ordered-range.ts';
+import type { Read } from './protocol.ts';
 import { search, type Found } from './search.ts';
 import { createInSnapshot, type Snapshot } from './snapshot.ts';
-import { readNewestSequence, readStored } from './stored-order.ts';
+import { readHolds, readNewestSequence, readStored } from './stored-order.ts';
 import { countMatching, readArrivals, readStats } from './totals.ts';
 
 export interface Reads {
@@ -13,21 +14,29 @@ export interface Reads {
   stats(deadline: number): Stats;
   stored(query: StoredQuery, deadline: number): StoredMessages;
   newestSequence(deadline: number): Sequence;
+  holds(generation: string, sequence: Sequence, deadline: number): boolean;
   arrivals(sinceMinute: number, deadline: number): Arrivals[];
 }
 
-/** `database`, at `path`, has the index attached as `read_index`. */
+/** Whether a read takes from the index what it says; others go on without one. */
+export function usesIndex(read: Read): boolean {
+  if (read.kind === 'list') return read.query.from !== undefined || read.query.since !== undefined || read.query.q !== undefined;
+  return read.kind === 'stats' || read.kind === 'arrivals';
+}
+
+/** `database`, at `path`, has the index attached as `read_index`, for reads that use it. */
 export function createReads(database: DatabaseSync, path: string): Reads {
   const inSnapshot = createInSnapshot(database, path);
   return {
-    list: (query, deadline) => inSnapshot(deadline, (snapshot) => {
+    list: (query, deadline) => inSnapshot(deadline, usesIndex({ kind: 'list', query }), (snapshot) => {
       const found = query.q === undefined ? listInOrder(snapshot, query) : search(snapshot, query, query.q);
       return toPage(found, query.limit);
     }),
-    stats: (deadline) => inSnapshot(deadline, readStats),
-    stored: (query, deadline) => inSnapshot(deadline, (snapshot) => readStored(snapshot, query)),
-    newestSequence: (deadline) => inSnapshot(deadline, readNewestSequence),
-    arrivals: (sinceMinute, deadline) => inSnapshot(deadline, (snapshot) => readArrivals(snapshot, sinceMinute)),
+    stats: (deadline) => inSnapshot(deadline, true, readStats),
+    stored: (query, deadline) => inSnapshot(deadline, false, (snapshot) => readStored(snapshot, query)),
+    newestSequence: (deadline) => inSnapshot(deadline, false, readNewestSequence),
+    holds: (generation, sequence, deadline) => inSnapshot(deadline, false, (snapshot) => readHolds(snapshot, generation, sequence)),
+    arrivals: (sinceMinute, deadline) => inSnapshot(deadline, true, (snapshot) => readArrivals(snapshot, sinceMinute)),
   };
 }
 

@@ -2,10 +2,12 @@
 import { setPriority } from 'node:os';
 import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
-import { reasonOf } from './failures.ts';
+import { StorageUnavailable } from '../../errors.ts';
+import { isDamage, reasonOf } from './failures.ts';
+import { identityOf } from './file-identity.ts';
 import { indexPathOf, readOnlyUri } from './index-schema.ts';
 import type { ReaderData, ReaderMessage, ReaderReply, ReaderRequest } from './protocol.ts';
-import { createReads } from './queries.ts';
+import { createReads, usesIndex } from './queries.ts';
 import { BUSY_TIMEOUT_MS } from './schema.ts';
 
 /** A nice value: a third of what others get. Much less would have a search wait for as long as senders keep the processors busy. */
@@ -18,26 +20,43 @@ const { path, givesWay }: ReaderData = workerData;
 if (givesWay && process.platform === 'linux') setPriority(GIVING_WAY);
 const database = new DatabaseSync(path, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
 database.exec(`PRAGMA cache_size = -${CACHE_KIB}; PRAGMA temp_store = MEMORY`);
-database.prepare('ATTACH ? AS read_index').run(readOnlyUri(indexPathOf(path)));
 const reads = createReads(database, path);
+const attachIndex = createAttachIndex();
 
 function answer({ read, timeoutMs }: ReaderRequest): ReaderReply {
   const deadline = performance.now() + timeoutMs;
   const { kind } = read;
   try {
+    if (usesIndex(read)) attachIndex();
     switch (kind) {
       case 'list': return { kind, result: reads.list(read.query, deadline) };
       case 'stats': return { kind, result: reads.stats(deadline) };
       case 'stored': return { kind, result: reads.stored(read.query, deadline) };
       case 'newestSequence': return { kind, result: reads.newestSequence(deadline) };
+      case 'holds': return { kind, result: reads.holds(read.generation, read.sequence, deadline) };
       case 'arrivals': return { kind, result: reads.arrivals(read.sinceMinute, deadline) };
       default: return kind satisfies never;
     }
   } catch (error) {
-    const reason = reasonOf(error);
     // Nothing tells which of the two files it is in.
-    return { kind: 'failed', reason: reason === 'the database is damaged' ? 'the database or its read index is damaged' : reason };
+    if (usesIndex(read) && isDamage(error)) return { kind: 'failed', reason: 'the database or its read index is damaged' };
+    return { kind: 'failed', reason: reasonOf(error) };
   }
+}
+
+/** Returns what attaches the index as `read_index`, another one where it was made anew. Throws StorageUnavailable where there is none. */
+function createAttachIndex(): () => void {
+  const indexPath = indexPathOf(path);
+  let attached: string | undefined;
+  return () => {
+    const found = identityOf(indexPath);
+    if (found === attached) return;
+    if (attached !== undefined) database.exec('DETACH read_index');
+    attached = undefined;
+    if (found === undefined) throw new StorageUnavailable('the read index is being made');
+    database.prepare('ATTACH ? AS read_index').run(readOnlyUri(indexPath));
+    attached = found;
+  };
 }
 
 const tell = (message: ReaderMessage) => parentPort?.postMessage(message);

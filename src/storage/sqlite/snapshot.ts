@@ -19,8 +19,6 @@ export interface Selection {
 export interface Snapshot {
   all(sql: string, parameters?: Parameters): Row[];
   first(sql: string, parameters?: Parameters): Row | undefined;
-  /** Stored messages that are not in the index: few, and each read looks at all of them (`UNINDEXED`). */
-  readonly unindexed: number;
   /**
    * Throws StorageUnavailable past the deadline, or where the snapshot has kept the log from being emptied for too long. A
    * statement cannot be interrupted, so it is asked between short ones.
@@ -28,12 +26,17 @@ export interface Snapshot {
   requireTime(): void;
 }
 
-/** SQL that is true of messages that are not in the index. */
+/** SQL: how many messages there are. Where another program has added some while they are served, they have to be counted. */
+export const ALL_MESSAGES = 'ifnull((SELECT messages FROM inbox), (SELECT count(*) FROM messages))';
+/** SQL that is true of messages that are not in the index: few, and each read that uses it looks at all of them. */
 export const UNINDEXED = 'id > (SELECT indexed_through FROM read_index.progress)';
 /** With so many to look at, reads would take longer than anyone waits. */
-const MOST_UNINDEXED = 100_000;
+export const MOST_UNINDEXED = 100_000;
 
-/** Returns a function that reads from one snapshot, until `performance.now()` is past `deadline`. `path` is that of the messages. */
+/**
+ * Returns a function that reads from one snapshot, of the messages alone or of their index too (`usesIndex`), until `performance.now()`
+ * is past `deadline`. `path` is that of the messages.
+ */
 export function createInSnapshot(database: DatabaseSync, path: string) {
   const statements = new Map<string, StatementSync>();
   const prepare = (sql: string): StatementSync => {
@@ -44,18 +47,21 @@ export function createInSnapshot(database: DatabaseSync, path: string) {
   const all: Snapshot['all'] = (sql, parameters = []) => prepare(sql).all(...parameters);
   const first: Snapshot['first'] = (sql, parameters = []) => prepare(sql).get(...parameters);
 
-  return <Result>(deadline: number, read: (snapshot: Snapshot) => Result): Result => {
+  const requireNearIndex = (): void => {
+    // By itself, so that the index is never of a later moment than the messages.
+    const indexed = first('SELECT messages FROM read_index.progress')?.['messages'];
+    const unindexed = Number(first(`SELECT ${ALL_MESSAGES} AS messages`)?.['messages']) - Number(indexed);
+    if (unindexed >= MOST_UNINDEXED) throw new StorageUnavailable('the read index is too far behind');
+  };
+
+  return <Result>(deadline: number, usesIndex: boolean, read: (snapshot: Snapshot) => Result): Result => {
     database.exec('BEGIN');
     try {
-      // By itself, so that the index is never of a later moment than the messages.
-      first('SELECT 1 FROM read_index.progress');
-      const unindexed = Number(first(`SELECT count(*) AS messages FROM (SELECT 1 FROM messages NOT INDEXED WHERE ${UNINDEXED} LIMIT ?)`,
-        [MOST_UNINDEXED])?.['messages']);
-      if (unindexed === MOST_UNINDEXED) throw new StorageUnavailable('the read index is too far behind');
+      if (usesIndex) requireNearIndex();
       const requireTime = () => {
         if (performance.now() > deadline || isLogLarge(path)) throw new StorageUnavailable('a read took too long');
       };
-      return read({ all, first, unindexed, requireTime });
+      return read({ all, first, requireTime });
     } finally {
       if (database.isTransaction) database.exec('ROLLBACK');
     }

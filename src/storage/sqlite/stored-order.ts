@@ -1,18 +1,22 @@
 /** Messages in the order in which they were stored, which is that of their row ids. */
 import type { Sequence, StoredMessages, StoredQuery } from '../storage.ts';
+import { holdsIn, SELECT_NEWEST } from './generations.ts';
 import { MATCHES } from './search.ts';
 import { toMessage, type Snapshot } from './snapshot.ts';
 
 /** Rows that a read with a filter looks at: a few milliseconds. */
 const STEP_ROWS = 2_000;
 
-/** Below the row id of the first message of an empty table. */
-const BEFORE_THE_FIRST = '0';
+const HOLDS = holdsIn('main');
 
-/** The highest row id that was ever given out, also where its row is gone: sqlite_sequence (https://sqlite.org/autoinc.html). */
+/** The highest that was ever given out, also where its message is gone. */
 export function readNewestSequence({ first }: Snapshot): Sequence {
-  const newest = first("SELECT CAST(seq AS TEXT) AS sequence FROM sqlite_sequence WHERE name = 'messages'")?.['sequence'];
-  return typeof newest === 'string' ? newest : BEFORE_THE_FIRST;
+  return String(first(SELECT_NEWEST)?.['sequence']);
+}
+
+/** Whether a sequence of a generation still means the same here. */
+export function readHolds({ first }: Snapshot, generation: string, sequence: Sequence): boolean {
+  return first(HOLDS, [sequence, generation])?.['holds'] === 1;
 }
 
 /** The messages that match among the next ones, up to where the page is full or enough was looked at. */

@@ -1,14 +1,11 @@
-/** How many messages there are, from counts that the index keeps, and from those messages that are not in it yet. */
+/** How many messages there are, from counts that are kept, and from those messages that are not in the index yet. */
 import type { Arrivals, Stats } from '../storage.ts';
-import { MS_PER_MINUTE, PREFIX_LENGTHS, TOP_SENDERS } from './index-schema.ts';
+import { MS_PER_MINUTE, TOP_SENDERS } from './index-schema.ts';
 import { type OrderedRange, startOf } from './ordered-range.ts';
-import { type Snapshot, UNINDEXED } from './snapshot.ts';
+import { ALL_MESSAGES, type Snapshot, UNINDEXED } from './snapshot.ts';
 
-/** Above every character that a text can have. */
-const ABOVE_ALL = '\u{10ffff}';
-
-export function countAll({ first, unindexed }: Snapshot): number {
-  return Number(first('SELECT messages FROM read_index.progress')?.['messages']) + unindexed;
+export function countAll({ first }: Snapshot): number {
+  return Number(first(`SELECT ${ALL_MESSAGES} AS messages`)?.['messages']);
 }
 
 export function countOfSender({ first }: Snapshot, from: string): number {
@@ -17,23 +14,20 @@ export function countOfSender({ first }: Snapshot, from: string): number {
       + (SELECT count(*) FROM messages NOT INDEXED WHERE ${UNINDEXED} AND from_number = ?) AS messages`, [from, from])?.['messages']);
 }
 
-/**
- * Messages from an instant on: the days after its day, the hours of that day after its hour, the minutes of that hour after its
- * minute, and, one by one, what is left of that minute.
- */
+/** Messages from an instant on: those of the partitions behind its own, by their counts, and what is left of its own, one by one. */
 function countSince(snapshot: Snapshot, since: string, range: OrderedRange): number {
-  let indexed = 0;
-  let below = ABOVE_ALL;
-  for (const length of PREFIX_LENGTHS) {
-    const prefix = since.slice(0, length);
-    indexed += Number(snapshot.first(`
-      SELECT total(messages) AS messages FROM read_index.instant_counts WHERE length = ? AND prefix > ? AND prefix < ?`,
-      [length, prefix, below])?.['messages']);
-    below = prefix + ABOVE_ALL;
-  }
-  const later = Number(snapshot.first(`
-    SELECT count(*) AS messages FROM messages NOT INDEXED WHERE ${UNINDEXED} AND instant >= ?`, [below])?.['messages']);
-  return indexed + later + range.count({ begin: startOf(since), end: startOf(below) });
+  const next = snapshot.first(`
+    SELECT first_instant AS instant, first_message_id AS message_id FROM read_index.partitions
+    WHERE (first_instant, first_message_id) > (?, '') ORDER BY first_instant, first_message_id LIMIT 1`, [since]);
+  const begin = startOf(since);
+  if (next === undefined) return range.count({ begin, end: undefined });
+  const end = { instant: String(next['instant']), message_id: String(next['message_id']) };
+  const behind = snapshot.first(`
+    SELECT
+      (SELECT sum(messages) FROM read_index.partitions WHERE (first_instant, first_message_id) >= (?1, ?2))
+      + (SELECT count(*) FROM messages NOT INDEXED WHERE ${UNINDEXED} AND (instant, message_id) >= (?1, ?2)) AS messages`,
+    [end.instant, end.message_id]);
+  return Number(behind?.['messages']) + range.count({ begin, end });
 }
 
 /** How many messages a query without a search matches. */

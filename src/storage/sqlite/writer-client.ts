@@ -3,16 +3,12 @@ import { StartRefused, StorageUnavailable, type UnavailableReason } from '../../
 import type { Message } from '../../message.ts';
 import { describeError } from '../../observe/log.ts';
 import type { AppendOutcome, StorageObserver } from '../storage.ts';
-import type { Batch, WriterMessage, WriterRequest } from './protocol.ts';
+import type { Batch, Opened, WriterMessage, WriterRequest } from './protocol.ts';
 import { startThread } from './thread.ts';
 
 /** The main thread's hold on the writer thread. */
 export interface Writer {
-  readonly engineVersion: string;
-  /** Of the database (`schema.ts`). */
-  readonly generation: string;
-  /** When the newest row was stored before this start, in milliseconds since 1970. */
-  readonly lastStoredAt: number | undefined;
+  readonly opened: Opened;
   /** Commits these with all others that wait. */
   commit(messages: readonly Message[]): Promise<readonly AppendOutcome[]>;
   probe(): Promise<void>;
@@ -72,9 +68,7 @@ export async function startWriter(path: string, now: () => number, observer: Sto
   }
 
   return {
-    engineVersion: opened.engineVersion,
-    generation: opened.generation,
-    lastStoredAt: opened.lastStoredAt,
+    opened,
     commit(messages) {
       const batch: Batch = { received_at: now(), messages };
       return ask({ kind: 'commit', batch: JSON.stringify(batch) }, messages.length);
@@ -97,8 +91,6 @@ function resolveAll(answered: readonly PendingReply[], outcomes: readonly Append
   let begin = 0;
   for (const { messages, resolve } of answered) resolve(outcomes.slice(begin, begin += messages));
 }
-
-type Opened = Extract<WriterMessage, { kind: 'opened' }>;
 
 function waitUntilOpened(thread: Worker, observer: StorageObserver): Promise<Opened> {
   const { promise, resolve, reject } = Promise.withResolvers<Opened>();

@@ -13,7 +13,7 @@ import { reasonOf } from './failures.ts';
 import { createFileIdentityCheck } from './file-identity.ts';
 import { openForWriting } from './open.ts';
 import { lockForThisProcess, type ProcessLock } from './process-lock.ts';
-import type { ThreadData, WriterMessage, WriterReply, WriterRequest } from './protocol.ts';
+import type { Opened, ThreadData, WriterMessage, WriterReply, WriterRequest } from './protocol.ts';
 import { WRITE_PROBE } from './schema.ts';
 
 const { path }: ThreadData = workerData;
@@ -24,14 +24,14 @@ const tell = (message: WriterMessage) => port.postMessage(message);
 
 try {
   const lock = lockForThisProcess(path);
-  const database = openForWriting(path, (event, fields) => tell({ kind: 'notice', event, fields }));
-  serve(createWriter(database), database, lock);
+  const { database, opened } = openForWriting(path, (event, fields) => tell({ kind: 'notice', event, fields }));
+  serve(createWriter(database), database, opened, lock);
 } catch (error) {
   if (!(error instanceof StartRefused)) throw error;
   tell({ kind: 'refused', problem: error.message });
 }
 
-function serve(writer: Writer, database: DatabaseSync, lock: ProcessLock): void {
+function serve(writer: Writer, database: DatabaseSync, opened: Opened, lock: ProcessLock): void {
   const checkpoints = startCheckpoints(database, path, writer.noteFailure);
   const reply = (answer: WriterReply) => {
     tell(answer);
@@ -50,13 +50,7 @@ function serve(writer: Writer, database: DatabaseSync, lock: ProcessLock): void 
       else void close();
     }
   });
-  const { newest, engine, generation } = database.prepare(`
-    SELECT (SELECT received_at FROM messages ORDER BY id DESC LIMIT 1) AS newest, sqlite_version() AS engine, generation
-    FROM inbox`).get() ?? {};
-  tell({
-    kind: 'opened', lastStoredAt: typeof newest === 'number' ? newest : undefined,
-    engineVersion: String(engine), generation: String(generation),
-  });
+  tell({ kind: 'opened', ...opened });
 }
 
 type Work = { readonly kind: 'commit'; readonly batches: readonly string[] } | Exclude<WriterRequest, { kind: 'commit' }>;
