@@ -146,8 +146,9 @@ describe('the read index', () => {
     writeSync(file, Buffer.alloc(4096, 0xff), 0, 4096, (root - 1) * 4096);
     closeSync(file);
     const storage = await openTestStorage(t, path, { notice: (_level, event) => events.push(event) });
-    await requireRight(storage, 7);
+    await waitFor('the end of it', () => events.includes('index_recovered'));
     assert.deepEqual(events, ['index_lost', 'index_made_anew', 'index_recovered']);
+    await requireRight(storage, 7);
   });
 
   const obstacles: Record<string, (path: string) => () => void> = {
