@@ -1,9 +1,9 @@
-import { setImmediate as yieldToSignals } from 'node:timers/promises';
+import { setImmediate as yieldToSignals, setTimeout as delay } from 'node:timers/promises';
 import type { Message } from '../../src/message.ts';
 import { createAppend } from '../../src/storage/sqlite/append.ts';
 import { openForWriting } from '../../src/storage/sqlite/open.ts';
 import { inScope } from './scope.ts';
-import { startService } from './processes.ts';
+import { get, startService } from './processes.ts';
 import { random, randomMessage } from './traffic.ts';
 
 const MESSAGES_PER_TRANSACTION = 5000;
@@ -14,6 +14,7 @@ const SPAN_MS = 180 * DAY_MS;
 /** How much later than others of its time a message may come. */
 const JITTER_MS = 2 * 60 * 1000;
 const REPORT_EVERY_MS = 3000;
+const LOOK_EVERY_MS = 500;
 
 /** Makes a database of so many messages, as the service would have made it within the last half year. */
 export async function fill(path: string, rows: number, progress: (text: string) => void): Promise<void> {
@@ -24,7 +25,11 @@ export async function fill(path: string, rows: number, progress: (text: string) 
   }, REPORT_EVERY_MS);
   try {
     // Whatever the service builds at a start or brings up to date before its end is in the file from now on.
-    await inScope(async (scope) => (await startService(scope, path)).end('SIGTERM'));
+    await inScope(async (scope) => {
+      const service = await startService(scope, path);
+      while (!(await get(`${service.url}/metrics`)).body.includes('\nstorage_index_lag_messages 0\n')) await delay(LOOK_EVERY_MS);
+      await service.end('SIGTERM');
+    });
   } finally {
     clearInterval(report);
   }

@@ -1,9 +1,10 @@
-/** `make bench`: measures what issue 4 promises on this machine; a progress line for each step, a table at the end. */
+/** `make bench`: measures how fast the service is on this machine; a progress line for each step, a table at the end. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs, styleText } from 'node:util';
 import { drawIngest, drawReads } from './charts.ts';
 import { OUTPUT, prepareOutput } from './databases.ts';
+import { indexMaking } from './index-making.ts';
 import { ingest, openLoopAtAFifth, randomIds } from './ingest.ts';
 import { describeMachine } from './machine.ts';
 import { paging } from './paging.ts';
@@ -12,7 +13,7 @@ import { endAllScopes } from './scope.ts';
 import { type Bench, type Figure, percentile, type Run, type Stage } from './stage.ts';
 import { start } from './start.ts';
 
-const STAGES: readonly Stage[] = [ingest, openLoopAtAFifth, randomIds, start, reads, paging];
+const STAGES: readonly Stage[] = [ingest, openLoopAtAFifth, randomIds, start, indexMaking, reads, paging];
 const KEPT_LATENCIES = 2000;
 
 const HELP = `make bench ARGS="…", where the arguments are of
