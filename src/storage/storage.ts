@@ -129,7 +129,7 @@ export interface Storage {
   /** When the newest message was stored, in milliseconds since 1970; undefined where none was. */
   lastStoredAt(): number | undefined;
   /** What reads lack at the moment, in words for an operator; messages are stored all the same. */
-  degraded(): readonly UnavailableReason[];
+  degraded(): readonly string[];
   /** A random name of this database since it was opened: what is handed out with it can be told from what another one has handed out. */
   readonly generation: string;
   /** Version of the database engine. */

@@ -83,7 +83,7 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     lastStoredAt: () => lastStoredAt,
     degraded() {
       const unusable = indexer.unusable();
-      return unusable === undefined ? [] : [unusable];
+      return unusable === undefined ? [] : [`${unusable}: ${indexer.percent()} % of the messages are in it`];
     },
     engineVersion: opened.engineVersion,
     generation: opened.generation,

@@ -14,6 +14,8 @@ export interface Indexer {
   distrust(reason: UnavailableReason): void;
   /** Stored messages that are not in the index yet. Reads look at each of those. */
   lag(): number;
+  /** How much of the messages is in the index, in whole percent. */
+  percent(): number;
   /** Why reads cannot use the index now, or undefined where they can. */
   unusable(): UnavailableReason | undefined;
   close(): Promise<void>;
@@ -65,6 +67,7 @@ export async function startIndexer(path: string, stored: number, observer: Stora
       post({ kind: 'remake' });
     },
     lag: schedule.lag,
+    percent: schedule.percent,
     unusable: state.unusable,
     async close() {
       closed = true;
@@ -169,6 +172,7 @@ function createSchedule(storedBefore: number, ask: () => void) {
     },
     retry: () => askAfter(RETRY_MS),
     lag,
+    percent: () => Math.floor((1 - lag() / Math.max(1, stored)) * 100),
     stop(): void {
       isStopped = true;
       clearTimeout(timer);

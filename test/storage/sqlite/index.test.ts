@@ -171,7 +171,7 @@ describe('the read index', () => {
       const storage = await openTestStorage(t, path, { notice: (_level, event) => events.push(event) });
       assert.equal(await storage.append(message({ message_id: 'm6' })), 'stored');
       assert.equal((await storage.list(EVERYTHING)).total, 7);
-      const [reason] = storage.degraded();
+      const [, reason] = /^(.*): 0 % of the messages are in it$/.exec(storage.degraded().join()) ?? [];
       assert.match(String(reason), /locked by another process|cannot be opened/);
       await assert.rejects(storage.stats(), { reason });
       assert.deepEqual(events, ['index_failed']);
@@ -186,7 +186,7 @@ describe('the read index', () => {
     const path = join(temporaryFolder(t), 'app.db');
     makeLargeFile(path, "'2025-01-15T10:00:00Z'");
     const storage = await openTestStorage(t, path);
-    assert.deepEqual(storage.degraded(), ['the read index is being made']);
+    assert.match(storage.degraded().join(), /^the read index is being made: \d+ % of the messages are in it$/);
     const refused = [storage.stats(), storage.arrivals(0), ...[{ from: '+12' }, { since: '2025' }, { q: 'a' }].map((filter) => storage.list({ ...EVERYTHING, ...filter }))];
     for (const read of refused) await assert.rejects(read, { reason: 'the read index is being made' });
     assert.equal(await storage.append(message({ message_id: 'z', ts: '2025-01-16T10:00:00Z' })), 'stored');
