@@ -61,7 +61,7 @@ export async function startIndexer(path: string, stored: number, observer: Stora
     stored: schedule.stored,
     readEnded: schedule.readEnded,
     distrust(reason) {
-      if (performance.now() - distrustedAt < DISTRUST_AGAIN_MS) return;
+      if (!state.isOpen() || performance.now() - distrustedAt < DISTRUST_AGAIN_MS) return;
       distrustedAt = performance.now();
       state.lose(reason);
       post({ kind: 'remake' });
@@ -109,6 +109,7 @@ function createState(schedule: Schedule, observer: StorageObserver) {
   };
   return {
     lose,
+    isOpen: () => isOpen,
     heard(message: IndexerMessage): void {
       switch (message.kind) {
         case 'opened': return opened(message.indexed);

@@ -50,7 +50,7 @@ function createAttachIndex(): () => void {
   let attached: string | undefined;
   return () => {
     const found = identityOf(indexPath);
-    if (found === attached) return;
+    if (found !== undefined && found === attached) return;
     if (attached !== undefined) database.exec('DETACH read_index');
     attached = undefined;
     if (found === undefined) throw new StorageUnavailable('the read index is being made');
