@@ -8,6 +8,7 @@ import { createHandlers } from './handlers.ts';
 import type { Answered } from './http/answered.ts';
 import { requireToken } from './http/bearer.ts';
 import type { DrainReport } from './http/drain.ts';
+import { createBackground, type Background } from './observe/background.ts';
 import { describeError, type Log, type LogFields, type LogLevel } from './observe/log.ts';
 import { createMetrics, exposeState, type Metrics } from './observe/metrics.ts';
 import { exposeProcess } from './observe/process-metrics.ts';
@@ -53,12 +54,13 @@ const DRAIN_SHARE = 0.8;
 export async function startApp({ config, log, announce, droppedLogLines, openStorage = openSqliteStorage }: AppOptions): Promise<App> {
   let { credentials } = config;
   const metrics = createMetrics();
+  const background = createBackground(log);
   const storage = await openStorage({
     path: config.databasePath,
     queryTimeoutMs: config.queryTimeoutMs,
     now: Date.now,
     observer: {
-      notice: log,
+      notice: log, failing: background.failing,
       batchCommitted(messages, seconds) {
         metrics.batchCommitted(messages, seconds);
         hub.wake();
@@ -68,7 +70,7 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
   const hub = createStreamHub({ ...config, storage });
   const readiness = createReadiness(credentials.webhook !== null, storage, log);
   const showMetrics = config.metricsEnabled ? exposeMetrics({
-    metrics, storage, readiness, droppedLogLines, credentials: () => credentials,
+    metrics, storage, background, readiness, droppedLogLines, credentials: () => credentials,
     openConnections: () => ports.openConnections(), openStreams: hub.size,
   }) : hideMetrics;
   const handlers = createHandlers({
@@ -133,6 +135,7 @@ function describePorts({ host, tls, privateSide }: Config, { port, privatePort }
 interface ExposedParts {
   readonly metrics: Metrics;
   readonly storage: Storage;
+  readonly background: Background;
   readonly readiness: Readiness;
   readonly droppedLogLines: () => number;
   readonly openConnections: () => number;
@@ -140,7 +143,8 @@ interface ExposedParts {
   readonly credentials: () => Credentials;
 }
 
-function exposeMetrics({ metrics, storage, readiness, droppedLogLines, openConnections, openStreams, credentials }: ExposedParts) {
+function exposeMetrics(parts: ExposedParts) {
+  const { metrics, storage, background, readiness, droppedLogLines, openConnections, openStreams, credentials } = parts;
   let sizes: Partial<StorageSizes> = {};
   exposeState(metrics.registry, {
     version: readVersion(),
@@ -149,6 +153,7 @@ function exposeMetrics({ metrics, storage, readiness, droppedLogLines, openConne
     readsWaiting: storage.readsWaiting,
     indexLag: storage.indexLag,
     indexReady: () => storage.degraded().length === 0,
+    isFailing: background.isFailing,
     ready: () => readiness.reasons().length === 0,
     certificateExpiresAt: () => credentials().tls?.expiresAt,
     openConnections,

@@ -8,6 +8,8 @@ export type UnavailableReason =
   | 'the queue is full'
   | 'too many reads are waiting'
   | 'a read took too long'
+  | 'the read kept the log from being emptied'
+  | 'a reader keeps the log from being emptied'
   | 'a reader failed'
   | 'the read index is being made'
   | 'the read index is damaged'

@@ -143,6 +143,32 @@ describe('copying the log into the database file', () => {
     });
   }
 
+  for (const [thread, statement] of syncs) {
+    test(`fails otherwise in the ${thread}, also at rest: told once, shown in a metric, tried again, and told when it works again`, async (t) => {
+      const { server, url, faults, send } = await start(t);
+      const failing = async () => /^storage_background_failing\{step="checkpoint"\} (.*)$/m.exec(await (await fetch(`${url}/metrics`)).text())?.[1];
+      assert.equal(await failing(), '0');
+      faults.set({ thread, statements: [statement], effect: { errcode: SQLITE_IOERR_WRITE } });
+      await send('before');
+      await waitFor('the metric', async () => await failing() === '1');
+      const { level, reason } = await server.line('checkpoint_failed');
+      assert.deepEqual([level, reason], ['ERROR', 'the disk reports an error']);
+      assert.equal((await fetch(`${url}/health/ready`)).status, 200);
+      faults.set(null);
+      await waitFor('the metric', async () => await failing() === '0');
+      const told = server.lines.map(({ event }) => String(event)).filter((event) => event.startsWith('checkpoint_'));
+      assert.deepEqual(told, ['checkpoint_failed', 'checkpoint_recovered']);
+    });
+  }
+
+  test('has lost its thread: status 70, as the log would grow for ever', async (t) => {
+    const { server, faults, send } = await start(t);
+    faults.set({ thread: 'checkpointer', statements: ['PRAGMA wal_checkpoint'], effect: { die: true } });
+    await send('before');
+    assert.deepEqual(await server.ended, { code: 70, signal: null });
+    assert.equal((await server.line('storage_failed'))['reason'], 'the writer thread died');
+  });
+
   test('fails otherwise: messages are stored all the same', async (t) => {
     const { url, faults, send } = await start(t);
     faults.set({ thread: 'checkpointer', statements: ['PRAGMA wal_checkpoint'], effect: { errcode: SQLITE_FULL } });

@@ -1,4 +1,5 @@
 import { ROTATION_KEYS, type RotationKey } from '../config/credentials.ts';
+import { BACKGROUND_STEPS, type BackgroundStep } from './background.ts';
 import { createRegistry, type Registry } from './prometheus.ts';
 
 /** Every metric of the service itself is named here, once. The process's own are in `process-metrics.ts`. */
@@ -104,6 +105,7 @@ export interface StateSources {
   indexLag(): number;
   /** Whether reads can use what is kept for them. */
   indexReady(): boolean;
+  isFailing(step: BackgroundStep): boolean;
   ready(): boolean;
   /** When the server's certificate expires, in milliseconds since 1970. */
   certificateExpiresAt(): number | undefined;
@@ -137,6 +139,8 @@ export function exposeState(registry: Registry, sources: StateSources): void {
   registry.gauge('storage_index_lag_messages', 'Stored messages that are not in the read index yet.', sources.indexLag);
   registry.gauge('storage_index_ready', '1 where reads can use the read index, 0 while it is being made or cannot be written.',
     () => (sources.indexReady() ? 1 : 0));
+  registry.gauges('storage_background_failing', 'What is done in the background: 1 where it fails and is tried again, else 0.', 'step',
+    BACKGROUND_STEPS, (step) => (sources.isFailing(step) ? 1 : 0));
   registry.gauge('message_last_stored_timestamp_seconds', 'When the last message was stored.', () => {
     const at = sources.lastStoredAt();
     return at === undefined ? undefined : at / 1000;

@@ -31,6 +31,8 @@ export interface Registry {
   histogram(name: string, help: string, bounds: readonly number[]): Histogram;
   /** A value read when it is asked for. Not shown while `read` returns undefined. */
   gauge(name: string, help: string, read: () => number | undefined, labels?: Labels): void;
+  /** One for each of the label's values. */
+  gauges<Value extends string>(name: string, help: string, label: string, values: readonly Value[], read: (value: Value) => number): void;
   /** A counter that something else keeps, read when it is asked for. Not shown while `read` returns undefined. */
   counterOf(name: string, help: string, read: () => number | undefined): void;
   /** All metrics in the text format. */
@@ -92,6 +94,8 @@ export function createRegistry(): Registry {
     histograms,
     histogram: (name, help, bounds) => histograms(name, help, [], bounds).with(),
     gauge: readAtScrape('gauge'),
+    gauges: (name, help, label, values, read) =>
+      add('gauge', name, help, () => values.map((value) => sample(name, { [label]: value }, read(value)))),
     counterOf: readAtScrape('counter'),
     render: () => metrics.map((metric) => metric()).join(''),
   };

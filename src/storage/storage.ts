@@ -1,5 +1,6 @@
 import type { UnavailableReason } from '../errors.ts';
 import type { Message } from '../message.ts';
+import type { Background } from '../observe/background.ts';
 import type { LogFields, LogLevel } from '../observe/log.ts';
 
 /** How an accepted message ended. Whatever it is, the first version of its `message_id` is durable. */
@@ -144,6 +145,7 @@ export interface Storage {
 export interface StorageObserver {
   /** A batch is on disk; `seconds` is from handing it to the writer to its commit. */
   batchCommitted(messages: number, seconds: number): void;
+  readonly failing: Background['failing'];
   /** Something an operator should read, such as the progress of an upgrade or the death of a thread. */
   notice(level: LogLevel, event: string, fields: LogFields): void;
 }

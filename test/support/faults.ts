@@ -1,6 +1,6 @@
 /**
  * Makes SQLite fail in a server process: loaded there with `--import`, it runs in every thread before the service does
- * and looks before each statement whether the file named in its own query string asks for a fault.
+ * and looks before each statement, as it runs or is prepared, whether the file named in its own query string asks for a fault.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,10 +21,18 @@ const controlPath = new URL(import.meta.url).searchParams.get('control');
 
 if (controlPath !== null) {
   const exec = DatabaseSync.prototype.exec;
-  DatabaseSync.prototype.exec = function execOrFail(sql: string): void {
+  const prepare = DatabaseSync.prototype.prepare;
+  const strikeIfAsked = (sql: string): void => {
     const fault: Fault | null = existsSync(controlPath) ? JSON.parse(readFileSync(controlPath, 'utf8')) : null;
     if (fault !== null && fault.thread === threadName && fault.statements.some((words) => sql.startsWith(words))) strike(fault.effect);
+  };
+  DatabaseSync.prototype.exec = function execOrFail(sql) {
+    strikeIfAsked(sql);
     exec.call(this, sql);
+  };
+  DatabaseSync.prototype.prepare = function prepareOrFail(sql, options) {
+    strikeIfAsked(sql);
+    return prepare.call(this, sql, options);
   };
 }
 

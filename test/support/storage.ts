@@ -5,7 +5,7 @@ import type { Scope } from './temporary.ts';
 /** Opens an SQLite storage and closes it after the test. */
 export async function openTestStorage(scope: Scope, path: string, observer: Partial<StorageObserver> = {}): Promise<Storage> {
   const storage = await openSqliteStorage({
-    path, queryTimeoutMs: 5000, now: Date.now, observer: { batchCommitted() {}, notice() {}, ...observer },
+    path, queryTimeoutMs: 5000, now: Date.now, observer: { batchCommitted() {}, notice() {}, failing() {}, ...observer },
   });
   scope.after(() => storage.close());
   return storage;

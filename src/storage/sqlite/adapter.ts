@@ -16,6 +16,7 @@ import { type Indexer, startIndexer } from './indexer-client.ts';
 import { usesIndex } from './queries.ts';
 import { type ReaderPool, startReaders } from './reader-pool.ts';
 import { BEFORE_ALL_IDS } from './schema.ts';
+import { createGateMemory } from './snapshot-gate.ts';
 import { startWriter, type Writer } from './writer-client.ts';
 
 /** Messages accepted and not yet answered; with the largest message each, some 20 MB. */
@@ -42,10 +43,11 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
   const path = resolveDatabasePath(givenPath);
   // Large sorts spill into temporary files; beside the database is the one place sure to be writable.
   process.env['SQLITE_TMPDIR'] ??= dirname(path);
-  const writer = await startWriter(path, now, observer);
+  const gated = { path, gate: createGateMemory() };
+  const writer = await startWriter(gated, now, observer);
   const { opened } = writer;
   const [indexer, readers] = await Promise.all([
-    startIndexer(path, opened.messages, observer), startReaders(path, queryTimeoutMs, observer),
+    startIndexer(path, opened.messages, observer), startReaders(gated, queryTimeoutMs, observer),
   ]);
   let { lastStoredAt } = opened;
   let lastCommitAt = -Infinity;

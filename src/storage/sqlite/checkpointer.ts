@@ -14,10 +14,10 @@ database.exec('PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0');
 
 function checkpoint(): CheckpointerReply {
   try {
-    database.exec('PRAGMA wal_checkpoint(PASSIVE)');
-    return { failure: null };
+    const { busy, log, checkpointed } = database.prepare('PRAGMA wal_checkpoint(PASSIVE)').get() ?? {};
+    return { failure: null, copiedAll: busy === 0 && log === checkpointed };
   } catch (error) {
-    return { failure: reasonOf(error) };
+    return { failure: reasonOf(error), copiedAll: false };
   }
 }
 

@@ -12,7 +12,13 @@ export interface ThreadData {
   readonly path: string;
 }
 
-export interface ReaderData extends ThreadData {
+/** Of a thread that takes snapshots, or has to have none in its way. */
+export interface GatedData extends ThreadData {
+  /** Of the `SnapshotGate`. */
+  readonly gate: SharedArrayBuffer;
+}
+
+export interface ReaderData extends GatedData {
   /** To the other threads, where there is too little processor time for all. */
   readonly givesWay: boolean;
 }
@@ -53,11 +59,15 @@ export type WriterMessage =
   | { readonly kind: 'refused'; readonly problem: string }
   /** Unasked: nothing will be committed any more. */
   | { readonly kind: 'fatal'; readonly reason: UnavailableReason }
+  /** Unasked: checkpoints fail, or no longer. */
+  | { readonly kind: 'checkpoints'; readonly reason: UnavailableReason | null }
   | { readonly kind: 'notice'; readonly event: string; readonly fields: Readonly<Record<string, unknown>> };
 
 /** The answer to any message, as there is only one thing to ask for: to copy the log into the database file. */
 export interface CheckpointerReply {
   readonly failure: UnavailableReason | null;
+  /** Whether all was copied that was there when it began: no reader holds an older page. */
+  readonly copiedAll: boolean;
 }
 
 /** `index`: to take the stored messages into the read index, made anew where it cannot be used. `remake`: made anew in any case. */

@@ -5,6 +5,7 @@ import { boundsOfPage, createOrderedRange, directionOf } from './ordered-range.t
 import type { Read } from './protocol.ts';
 import { search, type Found } from './search.ts';
 import { createInSnapshot, type Snapshot } from './snapshot.ts';
+import type { SnapshotGate } from './snapshot-gate.ts';
 import { readHolds, readNewestSequence, readStored } from './stored-order.ts';
 import { countMatching, readArrivals, readStats } from './totals.ts';
 
@@ -24,9 +25,9 @@ export function usesIndex(read: Read): boolean {
   return read.kind === 'stats' || read.kind === 'arrivals';
 }
 
-/** `database`, at `path`, has the index attached as `read_index`, for reads that use it. */
-export function createReads(database: DatabaseSync, path: string): Reads {
-  const inSnapshot = createInSnapshot(database, path);
+/** `database` has the index attached as `read_index`, for reads that use it. */
+export function createReads(database: DatabaseSync, gate: SnapshotGate): Reads {
+  const inSnapshot = createInSnapshot(database, gate);
   return {
     list: (query, deadline) => inSnapshot(deadline, usesIndex({ kind: 'list', query }), (snapshot) => {
       const found = query.q === undefined ? listInOrder(snapshot, query) : search(snapshot, query, query.q);

@@ -1,6 +1,6 @@
 import { StorageUnavailable } from '../../errors.ts';
 import type { StorageObserver } from '../storage.ts';
-import type { Read, ReaderData, ReaderMessage, ReaderReply, ReadResults } from './protocol.ts';
+import type { GatedData, Read, ReaderData, ReaderMessage, ReaderReply, ReadResults } from './protocol.ts';
 import { keepThread } from './thread.ts';
 
 /** Reads run on threads of their own, so that no query can delay an acknowledgement. */
@@ -28,9 +28,11 @@ interface Job {
  * Starts two threads, one for quick reads and one for those that may take long, so that neither those nor senders wait for a
  * search; resolves when each has the database open or has ended without. `timeoutMs` is from a question to its answer, waiting included.
  */
-export async function startReaders(path: string, timeoutMs: number, observer: StorageObserver): Promise<ReaderPool> {
-  const quick = createQueue((nextJob) => startReader({ path, givesWay: false }, nextJob, timeoutMs, observer));
-  const long = createQueue((nextJob) => startReader({ path, givesWay: true }, nextJob, timeoutMs, observer));
+export async function startReaders(
+  { path, gate }: GatedData, timeoutMs: number, observer: StorageObserver,
+): Promise<ReaderPool> {
+  const quick = createQueue((nextJob) => startReader({ path, gate, givesWay: false }, nextJob, timeoutMs, observer));
+  const long = createQueue((nextJob) => startReader({ path, gate, givesWay: true }, nextJob, timeoutMs, observer));
   const queues = [quick, long];
   const waiting = () => quick.jobs.length + long.jobs.length;
   let closed = false;

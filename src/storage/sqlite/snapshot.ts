@@ -2,7 +2,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { StorageUnavailable } from '../../errors.ts';
 import type { Message } from '../../message.ts';
 import type { Position } from '../storage.ts';
-import { isLogLarge } from './checkpoint.ts';
+import type { SnapshotGate } from './snapshot-gate.ts';
 
 export type Row = Readonly<Record<string, unknown>>;
 export type Parameters = readonly SQLInputValue[];
@@ -20,7 +20,7 @@ export interface Snapshot {
   all(sql: string, parameters?: Parameters): Row[];
   first(sql: string, parameters?: Parameters): Row | undefined;
   /**
-   * Throws StorageUnavailable past the deadline, or where the snapshot has kept the log from being emptied for too long. A
+   * Throws StorageUnavailable past the deadline, or where the snapshot is in the way of a log that has to be emptied. A
    * statement cannot be interrupted, so it is asked between short ones.
    */
   requireTime(): void;
@@ -35,9 +35,9 @@ export const MOST_UNINDEXED = 100_000;
 
 /**
  * Returns a function that reads from one snapshot, of the messages alone or of their index too (`usesIndex`), until `performance.now()`
- * is past `deadline`. `path` is that of the messages.
+ * is past `deadline`.
  */
-export function createInSnapshot(database: DatabaseSync, path: string) {
+export function createInSnapshot(database: DatabaseSync, gate: SnapshotGate) {
   const statements = new Map<string, StatementSync>();
   const prepare = (sql: string): StatementSync => {
     const prepared = statements.get(sql) ?? database.prepare(sql);
@@ -55,11 +55,14 @@ export function createInSnapshot(database: DatabaseSync, path: string) {
   };
 
   return <Result>(deadline: number, usesIndex: boolean, read: (snapshot: Snapshot) => Result): Result => {
+    gate.pass();
     database.exec('BEGIN');
+    const takenAt = performance.now();
     try {
       if (usesIndex) requireNearIndex();
       const requireTime = () => {
-        if (performance.now() > deadline || isLogLarge(path)) throw new StorageUnavailable('a read took too long');
+        if (performance.now() > deadline) throw new StorageUnavailable('a read took too long');
+        if (gate.mustEnd(takenAt)) throw new StorageUnavailable('the read kept the log from being emptied');
       };
       return read({ all, first, requireTime });
     } finally {

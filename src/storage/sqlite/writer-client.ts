@@ -3,7 +3,7 @@ import { StartRefused, StorageUnavailable, type UnavailableReason } from '../../
 import type { Message } from '../../message.ts';
 import { describeError } from '../../observe/log.ts';
 import type { AppendOutcome, StorageObserver } from '../storage.ts';
-import type { Batch, Opened, WriterMessage, WriterRequest } from './protocol.ts';
+import type { Batch, GatedData, Opened, WriterMessage, WriterRequest } from './protocol.ts';
 import { startThread } from './thread.ts';
 
 /** The main thread's hold on the writer thread. */
@@ -27,8 +27,8 @@ interface PendingReply {
 }
 
 /** Opens the database in a new writer thread. Throws StartRefused where an operator has to mend something first. */
-export async function startWriter(path: string, now: () => number, observer: StorageObserver): Promise<Writer> {
-  const thread = startThread('writer', { path });
+export async function startWriter(data: GatedData, now: () => number, observer: StorageObserver): Promise<Writer> {
+  const thread = startThread('writer', data);
   const opened = await waitUntilOpened(thread, observer);
   const pending: PendingReply[] = [];
   const failure = Promise.withResolvers<UnavailableReason>();
@@ -39,12 +39,10 @@ export async function startWriter(path: string, now: () => number, observer: Sto
   thread.on('message', (reply: Exclude<WriterMessage, { kind: 'opened' | 'refused' }>) => {
     if (reply.kind === 'fatal') return failure.resolve(reply.reason);
     if (reply.kind === 'notice') return observer.notice('INFO', reply.event, reply.fields);
+    if (reply.kind === 'checkpoints') return observer.failing('checkpoint', reply.reason);
     const answered = pending.splice(0, reply.requests);
     if (reply.kind === 'committed') {
-      const [first] = answered;
-      if (first !== undefined && reply.outcomes.length > 0) {
-        observer.batchCommitted(reply.outcomes.length, (performance.now() - first.askedAt) / 1000);
-      }
+      if (reply.outcomes.length > 0) observer.batchCommitted(reply.outcomes.length, secondsSince(answered[0]?.askedAt));
       return resolveAll(answered, reply.outcomes);
     }
     for (const asked of answered) asked.reject(new StorageUnavailable(reply.reason));
@@ -85,6 +83,8 @@ export async function startWriter(path: string, now: () => number, observer: Sto
     },
   };
 }
+
+const secondsSince = (begin = performance.now()) => (performance.now() - begin) / 1000;
 
 /** Gives each its own part of the outcomes. */
 function resolveAll(answered: readonly PendingReply[], outcomes: readonly AppendOutcome[]): void {

@@ -13,10 +13,11 @@ import { reasonOf } from './failures.ts';
 import { createFileIdentityCheck } from './file-identity.ts';
 import { openForWriting } from './open.ts';
 import { lockForThisProcess, type ProcessLock } from './process-lock.ts';
-import type { Opened, ThreadData, WriterMessage, WriterReply, WriterRequest } from './protocol.ts';
+import type { GatedData, Opened, WriterMessage, WriterReply, WriterRequest } from './protocol.ts';
 import { WRITE_PROBE } from './schema.ts';
+import { createSnapshotGate } from './snapshot-gate.ts';
 
-const { path }: ThreadData = workerData;
+const { path, gate }: GatedData = workerData;
 const logPath = `${path}-wal`;
 const port = parentPort;
 if (port === null) throw new Error('writer.ts runs as a worker thread only');
@@ -32,10 +33,16 @@ try {
 }
 
 function serve(writer: Writer, database: DatabaseSync, opened: Opened, lock: ProcessLock): void {
-  const checkpoints = startCheckpoints(database, path, writer.noteFailure);
+  const checkpoints = startCheckpoints({
+    database, path, gate: createSnapshotGate(gate),
+    onChange(reason) {
+      tell({ kind: 'checkpoints', reason });
+      if (reason !== null) writer.noteFailure(reason);
+    },
+  });
   const reply = (answer: WriterReply) => {
     tell(answer);
-    if (answer.kind === 'committed') checkpoints.wrote(Math.max(1, answer.outcomes.length));
+    if (answer.kind === 'committed') checkpoints.wrote();
   };
   const close = async () => {
     await checkpoints.close();

@@ -1,0 +1,27 @@
+import type { Log } from './log.ts';
+
+/** What is done in the background, and tried again by itself where it fails. */
+export const BACKGROUND_STEPS = ['checkpoint', 'index', 'probe', 'reader'] as const;
+export type BackgroundStep = (typeof BACKGROUND_STEPS)[number];
+
+/** Which steps fail now. */
+export interface Background {
+  /** Why a step fails; null: it does not, or no longer. May be told again and again: the log has where it begins and where it ends. */
+  failing(step: BackgroundStep, reason: string | null): void;
+  isFailing(step: BackgroundStep): boolean;
+}
+
+export function createBackground(log: Log): Background {
+  const failures = new Set<BackgroundStep>();
+  return {
+    failing(step, reason) {
+      if (reason === null) {
+        if (failures.delete(step)) log('INFO', `${step}_recovered`);
+      } else if (!failures.has(step)) {
+        failures.add(step);
+        log('ERROR', `${step}_failed`, { reason });
+      }
+    },
+    isFailing: (step) => failures.has(step),
+  };
+}

@@ -1,0 +1,37 @@
+/** For how long a reader keeps out of the way, in milliseconds: what is left of the log is copied by then, or it waits in vain. */
+const STAY_OUT_MS = 500;
+/** A snapshot so old is in the way of a log that has to begin again, in milliseconds. A younger one ends soon by itself. */
+const IN_THE_WAY_MS = 1000;
+
+/**
+ * Gives the writer a moment in which this process has no snapshot open, as only then the log can begin again
+ * (https://sqlite.org/wal.html#avoiding_excessively_large_wal_files). Where reads follow one another closely, chance gives none.
+ */
+export interface SnapshotGate {
+  /** The writer's: asks old snapshots to end, and has new ones wait. Always to be opened again. */
+  close(): void;
+  open(): void;
+  isClosed(): boolean;
+  /** A reader's, before it takes a snapshot: waits while the gate is closed, though half a second at most. */
+  pass(): void;
+  /** Whether a snapshot that was taken at that `performance.now()` has to end. */
+  mustEnd(takenAt: number): boolean;
+}
+
+/** What the gate's two sides share. */
+export const createGateMemory = () => new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
+
+export function createSnapshotGate(memory: SharedArrayBuffer): SnapshotGate {
+  const closed = new Int32Array(memory);
+  const isClosed = () => Atomics.load(closed, 0) === 1;
+  return {
+    close: () => void Atomics.store(closed, 0, 1),
+    open() {
+      Atomics.store(closed, 0, 0);
+      Atomics.notify(closed, 0);
+    },
+    isClosed,
+    pass: () => void Atomics.wait(closed, 0, 1, STAY_OUT_MS),
+    mustEnd: (takenAt) => isClosed() && performance.now() - takenAt > IN_THE_WAY_MS,
+  };
+}
