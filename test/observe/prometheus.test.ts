@@ -36,6 +36,12 @@ describe('createRegistry', () => {
     assert.match(registry.render(), /^g -Inf$/m);
   });
 
+  test('reads a gauge for each value of a label', () => {
+    const registry = createRegistry();
+    registry.gauges('g', 'Gauge.', 'step', ['a', 'b'], (step) => (step === 'a' ? 1 : 0));
+    assert.equal(registry.render(), '# HELP g Gauge.\n# TYPE g gauge\ng{step="a"} 1\ng{step="b"} 0\n');
+  });
+
   test('escapes what labels and help may not hold', () => {
     const registry = createRegistry();
     registry.gauge('g', 'a\\b\nc', () => NaN, { l: 'q"u\\o\nte' });

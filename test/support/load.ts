@@ -9,8 +9,8 @@ export interface Sent {
 }
 
 /** Sends one signed message over the agent's connections. Never rejects. */
-export function sendMessage(agent: Agent, port: number, message_id: string, secret?: string): Promise<Sent> {
-  const body = JSON.stringify(message({ message_id }));
+export function sendMessage(agent: Agent, port: number, message_id: string, secret?: string, text = 'Hello'): Promise<Sent> {
+  const body = JSON.stringify(message({ message_id, text }));
   const begin = performance.now();
   return new Promise((resolve) => {
     const finish = (status: number | null) => resolve({ message_id, status, latencyMs: performance.now() - begin });
@@ -29,13 +29,13 @@ export interface ClosedLoop {
 }
 
 /** Sends from `connections` connections, each its next message when the last was answered. Connections that break are opened again. */
-export function startClosedLoop(port: number, connections: number, nextId: () => string): ClosedLoop {
+export function startClosedLoop(port: number, connections: number, nextId: () => string, text?: string): ClosedLoop {
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
   const sent: Sent[] = [];
   let stopped = false;
   const sender = async () => {
     while (!stopped) {
-      const one = await sendMessage(agent, port, nextId());
+      const one = await sendMessage(agent, port, nextId(), undefined, text);
       sent.push(one);
       if (one.status === null) await new Promise((resolve) => setTimeout(resolve, 5));
     }

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 
 /** Of a log that was kept from starting again at its beginning: eight times what is written between two checkpoints. */
-const LARGE_LOG_BYTES = 256 * 1024 * 1024;
+const LARGE_LOG_BYTES = 512 * 1024 * 1024;
 
 /** Whether the log of a database is so large that it is emptied as soon as that can be, also while messages come. */
 export function isLogLarge(path: string): boolean {

@@ -7,8 +7,8 @@ import { BUSY_TIMEOUT_MS } from './schema.ts';
 import type { SnapshotGate } from './snapshot-gate.ts';
 import { startThread } from './thread.ts';
 
-/** Pages written to the log after which it is copied, 32 MiB: many, as pages that changed often are copied once. */
-const CHECKPOINT_EVERY_PAGES = 8192;
+/** Pages written to the log after which it is copied, 64 MiB: many, as pages that changed often are copied once. */
+const CHECKPOINT_EVERY_PAGES = 16_384;
 /** Fewer wait so long. */
 const COPY_AFTER_MS = 2000;
 /** With fewer than that, 1 MiB, nobody waits for the log to be emptied, nor for a file that has to grow anew. */
