@@ -102,9 +102,9 @@ const LONG_READ = `
   const load = (name) => import(checkout + '/src/storage/sqlite/' + name + '.ts');
   Promise.all([load('snapshot'), load('snapshot-gate')]).then(([{ createInSnapshot }, { createSnapshotGate }]) => {
     const database = new DatabaseSync(path, { readOnly: true });
-    database.prepare('ATTACH ? AS read_index').run(path + '-index');
     try {
-      createInSnapshot(database, createSnapshotGate(gate))(Infinity, ({ requireTime }) => {
+      createInSnapshot(database, createSnapshotGate(gate))(Infinity, false, ({ first, requireTime }) => {
+        first('SELECT count(*) FROM messages');
         parentPort.postMessage('reading');
         for (;;) requireTime();
       });
