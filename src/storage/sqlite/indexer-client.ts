@@ -83,16 +83,17 @@ function createState(schedule: Schedule, observer: StorageObserver) {
   let isComplete = true;
   let failing: UnavailableReason | undefined;
 
+  const fail = (reason: UnavailableReason | undefined): void => {
+    failing = reason;
+    observer.failing('index', reason ?? null);
+  };
   const lose = (reason: UnavailableReason): void => {
     isOpen = false;
-    observer.notice('WARNING', 'index_lost', { reason });
-  };
-  const fail = (reason: UnavailableReason): void => {
-    if (failing === undefined) observer.notice('ERROR', 'index_failed', { reason });
-    failing = reason;
+    fail(reason);
   };
   const opened = (indexed: number): void => {
     isOpen = true;
+    fail(undefined);
     schedule.progressed(indexed);
     isComplete = indexed > 0 || schedule.lag() === 0;
     if (!isComplete) observer.notice('INFO', 'index_made_anew', { rows: schedule.lag() });
@@ -103,8 +104,8 @@ function createState(schedule: Schedule, observer: StorageObserver) {
   };
   const upToDate = (indexed: number): void => {
     schedule.indexed(indexed);
-    if (failing !== undefined || !isComplete) observer.notice('INFO', 'index_recovered', {});
-    failing = undefined;
+    fail(undefined);
+    if (!isComplete) observer.notice('INFO', 'index_complete', { rows: indexed });
     isComplete = true;
   };
   return {
