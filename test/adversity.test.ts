@@ -92,7 +92,7 @@ describe('a log that nobody reads', () => {
     server.stallLog();
     // The longest lines are those of the longest ids.
     let sent = 0;
-    const load = startClosedLoop(Number(new URL(url).port), 32, () => `${'😀'.repeat(500)}${sent += 1}`);
+    const load = startClosedLoop(t, Number(new URL(url).port), 32, () => `${'😀'.repeat(500)}${sent += 1}`);
     await waitFor('lost lines', async () => await metric('log_lines_dropped_total') > 0);
     await load.stop();
     assert.deepEqual(new Set(load.sent.map(({ status }) => status)), new Set([200]));
@@ -133,6 +133,7 @@ test('a process out of file descriptors answers again as soon as there are some'
   if (!limit(server, `--nofile=${Number(open) + 5}:`)) return t.skip('prlimit is not installed here');
   const { port } = new URL(url);
   const crowd: Socket[] = Array.from({ length: 50 }, () => connect(Number(port), '127.0.0.1').on('error', () => {}));
+  t.after(() => crowd.forEach((socket) => socket.destroy()));
   await waitFor('the crowd', () => crowd.some((socket) => socket.closed));
   for (const socket of crowd) socket.destroy();
   await waitFor('an acknowledgement', async () => await send() === 200);

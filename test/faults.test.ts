@@ -136,7 +136,7 @@ describe('copying the log into the database file', () => {
       const { server, url, faults } = await start(t);
       faults.set({ thread, statements: [statement], effect: { errcode: SQLITE_IOERR_FSYNC } });
       let sent = 0;
-      const load = startClosedLoop(Number(new URL(url).port), 64, () => `m${sent += 1}`);
+      const load = startClosedLoop(t, Number(new URL(url).port), 64, () => `m${sent += 1}`);
       assert.deepEqual(await server.ended, { code: 70, signal: null });
       await load.stop();
       assert.equal((await server.line('storage_failed'))['reason'], 'a sync to disk failed');
@@ -173,8 +173,7 @@ describe('copying the log into the database file', () => {
     const { server, url, faults, send } = await start(t);
     faults.set({ thread: 'checkpointer', statements: ['PRAGMA wal_checkpoint'], effect: { errcode: SQLITE_FULL } });
     let sent = 0;
-    const load = startClosedLoop(Number(new URL(url).port), 64, () => `m${sent += 1}`);
-    t.after(() => load.stop());
+    const load = startClosedLoop(t, Number(new URL(url).port), 64, () => `m${sent += 1}`);
     await server.line('checkpoint_failed');
     await load.stop();
     assert.deepEqual(new Set(load.sent.map(({ status }) => status)), new Set([200]));

@@ -88,7 +88,7 @@ describe('fuzz', () => {
     assert.ok(text === '' || listing.items.some((item) => JSON.stringify(item) === body), JSON.stringify(bytes));
   });
 
-  fuzz('any bytes on a socket get well-formed answers or a closed connection, one a request at most', 150, async (random) => {
+  fuzz('any bytes on a socket get well-formed answers or a closed connection, one a request at most', 150, async (random, scope) => {
     const requests = 1 + random.below(3);
     const pieces = Array.from({ length: requests }, () => random.pick([
       'GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n', 'GET /messages?q=%ff HTTP/1.1\r\nHost: a\r\n\r\n',
@@ -97,7 +97,7 @@ describe('fuzz', () => {
     const whole = pieces.join('');
     const at = random.below(whole.length);
     const mutated = whole.slice(0, at) + random.text(3, () => String.fromCharCode(random.below(256))) + whole.slice(at + random.below(4));
-    const connection = connectRaw(app.port);
+    const connection = connectRaw(scope, app.port);
     connection.write(Buffer.from(mutated, 'latin1'));
     connection.socket.end();
     const answer = await connection.closed();

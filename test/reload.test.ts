@@ -2,10 +2,9 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
-import { sendMessage, type Sent } from './support/load.ts';
+import { startClosedLoop } from './support/load.ts';
 import { message, sign } from './support/messages.ts';
 import { CHECKOUT, startServerProcess } from './support/server-process.ts';
 import { temporaryFolder } from './support/temporary.ts';
@@ -47,15 +46,9 @@ async function start(t: TestContext) {
 describe('SIGHUP', () => {
   test('rotates a key under load: every good request is accepted, and metrics tell when the old key is out of use', async (t) => {
     const { server, port, write, reload, metric, send } = await start(t);
-    const agent = new Agent({ keepAlive: true, maxSockets: 16 });
-    t.after(() => agent.destroy());
-    const sent: Sent[] = [];
     let secret = OLD;
-    let stopped = false;
-    const sender = async () => {
-      while (!stopped) sent.push(await sendMessage(agent, port, `m${sent.length}-${Math.random()}`, secret));
-    };
-    const senders = Array.from({ length: 16 }, sender);
+    let numbered = 0;
+    const { sent, stop } = startClosedLoop(t, port, 16, () => `m${numbered += 1}`, { secret: () => secret });
     const someMore = async () => {
       const before = sent.length;
       await waitFor('more messages', () => sent.length > before + 200);
@@ -74,8 +67,7 @@ describe('SIGHUP', () => {
     write('previous', `${NEW}\n`);
     assert.equal((await reload())['event'], 'credentials_reloaded');
     await someMore();
-    stopped = true;
-    await Promise.all(senders);
+    await stop();
 
     assert.deepEqual(sent.filter(({ status }) => status !== 200), []);
     assert.deepEqual([await send(OLD), await send(NEW)], [401, 200]);
@@ -121,9 +113,9 @@ describe('SIGHUP', () => {
     const terminal = spawn('script', ['--quiet', '--command', command, '/dev/null'], {
       env: { PATH: process.env['PATH'], WEBHOOK_SECRET: OLD, DATABASE_URL: join(folder, 'app.db'), HOST: '127.0.0.1', PORT: '0' }, stdio: ['pipe', 'ignore', 'ignore'],
     });
+    t.after(() => void terminal.kill('SIGKILL'));
     const failed = await new Promise((resolve) => terminal.once('spawn', () => resolve(false)).once('error', () => resolve(true)));
     if (failed === true) return t.skip('script (util-linux) is not installed here');
-    t.after(() => void terminal.kill('SIGKILL'));
     const has = (event: string) => waitFor(event, () => existsSync(output) && readFileSync(output, 'utf8').includes(`"event":"${event}"`));
     await has('started');
     const pid = Number(spawnSync('pgrep', ['--parent', String(terminal.pid)], { encoding: 'utf8' }).stdout);
@@ -141,14 +133,12 @@ describe('SIGHUP', () => {
     const terminal = spawn('script', ['--quiet', '--command', command, '/dev/null'], {
       env: { PATH: process.env['PATH'], WEBHOOK_SECRET: OLD, DATABASE_URL: join(folder, 'app.db'), HOST: '127.0.0.1', PORT: '0' }, stdio: ['pipe', 'ignore', 'ignore'],
     });
+    t.after(() => void terminal.kill('SIGKILL'));
     const failed = await new Promise((resolve) => terminal.once('spawn', () => resolve(false)).once('error', () => resolve(true)));
     if (failed === true || spawnSync('setsid', ['--version']).error !== undefined) return t.skip('util-linux is not installed here');
     const written = () => (existsSync(output) ? readFileSync(output, 'utf8') : '');
     const pid = Number(await waitFor('its pid', () => /"event":"started","pid":(\d+)/.exec(written())?.[1]));
-    t.after(() => {
-      terminal.kill('SIGKILL');
-      process.kill(pid, 'SIGKILL');
-    });
+    t.after(() => void process.kill(pid, 'SIGKILL'));
     process.kill(pid, 'SIGHUP');
     await waitFor('the reload', () => written().includes('"event":"credentials_reloaded"'));
     assert.ok(!written().includes('"event":"stopping"'));

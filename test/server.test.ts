@@ -197,7 +197,7 @@ describe('the end', () => {
   test('comes at once on a second signal', async (t) => {
     const { server } = start(t, {}, { SHUTDOWN_TIMEOUT_MS: '60000' });
     const url = new URL(await server.url());
-    const half = connectRaw(Number(url.port));
+    const half = connectRaw(t, Number(url.port));
     half.write('POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n');
     await waitFor('the half request', () => half.received().includes('100 Continue'));
     server.child.kill('SIGTERM');

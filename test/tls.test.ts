@@ -78,6 +78,7 @@ describe('TLS', { skip }, () => {
   test('keeps the limits and the drain of plain HTTP', async (t) => {
     const { app, trusted } = await startSecure(t, { REQUEST_TIMEOUT_MS: '400', HEADER_TIMEOUT_MS: '400' });
     const socket = connect({ port: app.port, host: '127.0.0.1', ...trusted });
+    t.after(() => void socket.destroy());
     let received = '';
     socket.on('data', (chunk) => { received += String(chunk); }).on('error', () => {});
     socket.write('POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{');
@@ -162,6 +163,7 @@ describe('client certificates', { skip }, () => {
   test('of a CA that a reload took away do not last by sending ahead', async (t) => {
     const { app, folder, ca, server, use, trusted } = await startSecure(t, {}, true);
     const socket = connect({ port: app.port, host: '127.0.0.1', ...trusted, ...shown(issueCertificate(folder, 'client', ca)) });
+    t.after(() => void socket.destroy());
     let received = '';
     const closed = new Promise((resolve) => socket.on('close', resolve));
     socket.on('data', (chunk) => { received += String(chunk); }).on('error', () => {});

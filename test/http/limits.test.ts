@@ -11,16 +11,16 @@ const isClosed = ({ socket }: RawConnection) => socket.closed;
 describe('with more connections than may be open', () => {
   test('the longest idle one makes room, answered or silent', async (t) => {
     const app = await startTestApp(t, { MAX_CONNECTIONS: '3' });
-    const silent = connectRaw(app.port);
+    const silent = connectRaw(t, app.port);
     await waitFor('the silent connection', () => silent.socket.readyState === 'open');
-    const answered = connectRaw(app.port);
+    const answered = connectRaw(t, app.port);
     answered.write(LIVE);
     await waitFor('its answer', () => statusesIn(answered.received()).length === 1);
-    const third = connectRaw(app.port);
+    const third = connectRaw(t, app.port);
     third.write(LIVE);
     await waitFor('its answer', () => statusesIn(third.received()).length === 1);
 
-    const fourth = connectRaw(app.port);
+    const fourth = connectRaw(t, app.port);
     fourth.write(LIVE);
     await waitFor('its answer', () => statusesIn(fourth.received()).length === 1);
     await waitFor('room', () => isClosed(silent));
@@ -28,7 +28,7 @@ describe('with more connections than may be open', () => {
 
     answered.write(LIVE);
     await waitFor('a second answer', () => statusesIn(answered.received()).length === 2);
-    const fifth = connectRaw(app.port);
+    const fifth = connectRaw(t, app.port);
     fifth.write(LIVE);
     await waitFor('its answer', () => statusesIn(fifth.received()).length === 1);
     await waitFor('room', () => isClosed(third));
@@ -38,10 +38,10 @@ describe('with more connections than may be open', () => {
 
   test('and none of them idle, the new one is refused and counted', async (t) => {
     const app = await startTestApp(t, { MAX_CONNECTIONS: '1', REQUEST_TIMEOUT_MS: '1000' });
-    const busy = connectRaw(app.port);
+    const busy = connectRaw(t, app.port);
     busy.write('POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n');
     await waitFor('the busy connection', () => statusesIn(busy.received())[0] === 100);
-    const refused = connectRaw(app.port);
+    const refused = connectRaw(t, app.port);
     refused.write(LIVE);
     assert.equal(await refused.closed(), '');
     await busy.closed();
@@ -54,14 +54,14 @@ describe('a client that is too slow', () => {
 
   test('with its head is answered 408 and closed', async (t) => {
     const app = await startTestApp(t, quick);
-    const slow = connectRaw(app.port);
+    const slow = connectRaw(t, app.port);
     slow.write('GET /health/live HTTP/1.1\r\nHost:');
     assert.deepEqual(statusesIn(await slow.closed()), [408]);
   });
 
   test('with its body is answered 408 once, logged as aborted, and closed', async (t) => {
     const app = await startTestApp(t, quick);
-    const slow = connectRaw(app.port);
+    const slow = connectRaw(t, app.port);
     slow.write('POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n');
     const trickle = setInterval(() => slow.write('x'), 50);
     t.after(() => clearInterval(trickle));
@@ -73,19 +73,19 @@ describe('a client that is too slow', () => {
 
   test('with the body of a request that was answered before is closed without a second answer', async (t) => {
     const app = await startTestApp(t, quick);
-    const slow = connectRaw(app.port);
+    const slow = connectRaw(t, app.port);
     slow.write('PUT /stats HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n');
     assert.deepEqual(statusesIn(await slow.closed()), [405]);
   });
 
   test('with saying anything is closed', async (t) => {
     const app = await startTestApp(t, quick);
-    assert.deepEqual(statusesIn(await connectRaw(app.port).closed()).filter((status) => status !== 408), []);
+    assert.deepEqual(statusesIn(await connectRaw(t, app.port).closed()).filter((status) => status !== 408), []);
   });
 
   test('with its next request is closed', async (t) => {
     const app = await startTestApp(t, quick);
-    const idle = connectRaw(app.port);
+    const idle = connectRaw(t, app.port);
     idle.write(LIVE);
     assert.deepEqual(statusesIn(await idle.closed()), [200]);
   });
@@ -94,7 +94,7 @@ describe('a client that is too slow', () => {
     const app = await startTestApp(t, { REQUEST_TIMEOUT_MS: '1000' });
     const text = '😀'.repeat(4096);
     await Promise.all(Array.from({ length: 100 }, (_, index) => app.send({ message_id: `m${index}`, text })));
-    const slow = connectRaw(app.port);
+    const slow = connectRaw(t, app.port);
     slow.socket.pause();
     const page = 'GET /messages?limit=100 HTTP/1.1\r\nHost: a\r\n\r\n';
     slow.write(page.repeat(5));
@@ -110,7 +110,7 @@ describe('a client that is too slow', () => {
 
 test('a client that asks far ahead of the answers is closed, and nobody else is', async (t) => {
   const app = await startTestApp(t);
-  const greedy = connectRaw(app.port);
+  const greedy = connectRaw(t, app.port);
   greedy.write('GET /messages HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(5000));
   await greedy.closed();
   assert.equal((await app.send()).status, 200);

@@ -143,9 +143,9 @@ describe('one connection', () => {
     assert.deepEqual(statusesIn(answer), [200]);
   });
 
-  test('that breaks off is forgotten', async () => {
+  test('that breaks off is forgotten', async (t) => {
     const open = await app.metric('http_connections_open') ?? 0;
-    const connection = connectRaw(app.port);
+    const connection = connectRaw(t, app.port);
     connection.write('GET /hea');
     await waitFor('the connection', async () => (await app.metric('http_connections_open') ?? 0) > open);
     connection.socket.resetAndDestroy();
@@ -154,8 +154,8 @@ describe('one connection', () => {
 });
 
 describe('a client that is still sending when it is refused', () => {
-  test('gets its answer, though far more was on its way', async () => {
-    const connection = connectRaw(app.port);
+  test('gets its answer, though far more was on its way', async (t) => {
+    const connection = connectRaw(t, app.port);
     connection.write('POST /webhook HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n');
     const chunk = `10000\r\n${'x'.repeat(0x10000)}\r\n`;
     for (let sent = 0; sent < 12; sent += 1) connection.write(chunk);
@@ -174,12 +174,12 @@ describe('draining', () => {
         return outcome.promise;
       },
     }));
-    const idle = connectRaw(slow.port);
+    const idle = connectRaw(t, slow.port);
     idle.write(get('/health/live'));
     await waitFor('the idle connection', () => statusesIn(idle.received()).length === 1);
-    const halfHead = connectRaw(slow.port);
+    const halfHead = connectRaw(t, slow.port);
     halfHead.write('GET /hea');
-    const halfBody = connectRaw(slow.port);
+    const halfBody = connectRaw(t, slow.port);
     halfBody.write('POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n{');
     await waitFor('the half body', () => statusesIn(halfBody.received())[0] === 100);
     const pending = slow.send();

@@ -55,7 +55,7 @@ describe('answers keep their place', () => {
       const storage = await openSqliteStorage(options);
       return { ...storage, append: (one) => release.promise.then(() => storage.append(one)) };
     });
-    const connection = connectRaw(slow.port);
+    const connection = connectRaw(t, slow.port);
     connection.write(`${signedPost('slow')}${LIVE}garbage\r\n\r\n`);
     await waitFor('the later one', () => slow.logs.some(({ path }) => path === '/health/live'));
     assert.equal(connection.received(), '');
@@ -63,11 +63,11 @@ describe('answers keep their place', () => {
     assert.deepEqual(statusesIn(await connection.closed()), [200, 200]);
   });
 
-  test('also where they are longer than the client has taken so far', async () => {
+  test('also where they are longer than the client has taken so far', async (t) => {
     const text = '😀'.repeat(4096);
     await Promise.all(Array.from({ length: 100 }, (_, index) => app.send({ message_id: `long ${index}`, from: '+99', text })));
     const page = 'GET /messages?from=%2B99&limit=100 HTTP/1.1\r\nHost: a\r\n\r\n';
-    const connection = connectRaw(app.port);
+    const connection = connectRaw(t, app.port);
     connection.socket.pause();
     connection.write(`${page.repeat(3)}garbage\r\n\r\n`);
     await waitFor('the answers', () => app.logs.filter(({ path, latency_ms }) => path === '/messages' && latency_ms !== null).length >= 3);
@@ -96,7 +96,7 @@ test('a reset behind a CONNECT does not end the process', async (t) => {
       },
     };
   });
-  const connection = connectRaw(slow.port);
+  const connection = connectRaw(t, slow.port);
   connection.write(`${signedPost('before the reset')}CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n`);
   await appending.promise;
   connection.socket.resetAndDestroy();
@@ -106,8 +106,8 @@ test('a reset behind a CONNECT does not end the process', async (t) => {
   assert.equal((await slow.get('/health/live')).status, 200);
 });
 
-test('a client that ends its side right after its request gets its answer', async () => {
-  const connection = connectRaw(app.port);
+test('a client that ends its side right after its request gets its answer', async (t) => {
+  const connection = connectRaw(t, app.port);
   connection.socket.end(signedPost('half-closed'));
   assert.deepEqual(statusesIn(await connection.closed()), [200]);
 });

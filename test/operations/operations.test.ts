@@ -56,13 +56,14 @@ describe('health', () => {
     assert.equal(probes, 2);
   });
 
-  test('tells why it is not ready and when that changes', async () => {
+  test('tells why it is not ready and when that changes', async (t) => {
     let failure: UnavailableReason | undefined = 'the disk is full';
     const events: string[] = [];
     const probe = async () => {
       if (failure !== undefined) throw new StorageUnavailable(failure);
     };
     const readiness = createReadiness(true, { probe }, (_level, event) => events.push(event));
+    t.after(() => readiness.stop());
     await readiness.check();
     readiness.watch();
     assert.deepEqual(readiness.reasons(), ['the disk is full']);

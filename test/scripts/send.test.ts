@@ -7,13 +7,14 @@ import { hasOpenssl, issueCertificate, makeCertificate } from '../support/certif
 import { SECRET } from '../support/messages.ts';
 import { CHECKOUT } from '../support/server-process.ts';
 import { temporaryFolder } from '../support/temporary.ts';
+import { PATIENCE_MS } from '../support/wait.ts';
 
 const app = await startTestApp({ after });
 
 /** Runs scripts/send.ts; resolves with its exit status and what it printed. */
 function send(args: string[], env: Record<string, string> = { WEBHOOK_SECRET: SECRET }): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, [join(CHECKOUT, 'scripts/send.ts'), ...args], { env }, (_error, stdout, stderr) => {
+    const child = execFile(process.execPath, [join(CHECKOUT, 'scripts/send.ts'), ...args], { env, timeout: PATIENCE_MS, killSignal: 'SIGKILL' }, (_error, stdout, stderr) => {
       resolve({ code: child.exitCode ?? -1, stdout, stderr });
     });
   });

@@ -6,7 +6,6 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { startClosedLoop } from '../support/load.ts';
 import { createRandom } from '../support/random.ts';
 import { CHECKOUT, startServerProcess } from '../support/server-process.ts';
@@ -24,8 +23,9 @@ function programInReadme(firstLine: string): string {
 }
 
 /** A port that is free now. */
-async function freePort(): Promise<number> {
+async function freePort(scope: Scope): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
+  scope.after(() => void server.close());
   await waitFor('a port', () => server.listening);
   const address = server.address();
   await new Promise((resolve) => server.close(resolve));
@@ -38,7 +38,7 @@ test('the consumer of the README has seen each message exactly once, in order, t
   const seenPath = join(folder, 'seen.db');
   const program = join(folder, 'follow.mjs');
   writeFileSync(program, programInReadme('// follow.mjs'));
-  const port = await freePort();
+  const port = await freePort(t);
   const random = createRandom(Math.floor(Math.random() * 2 ** 32));
 
   const startServer = async (scope: Scope) => {
@@ -59,9 +59,11 @@ test('the consumer of the README has seen each message exactly once, in order, t
   let server = await startServer(t);
   let consumer = startConsumer(t);
   let sent = 0;
-  const load = startClosedLoop(port, 8, () => `m${sent += 1}`);
+  const load = startClosedLoop(t, port, 8, () => `m${sent += 1}`);
+  const acknowledged = () => load.sent.filter(({ status }) => status === 200).map(({ message_id }) => message_id);
   for (let round = 0; round < ROUNDS; round += 1) {
-    await delay(100 + random.below(400));
+    const enough = acknowledged().length + 20 + random.below(400);
+    await waitFor('more acknowledgements', () => acknowledged().length >= enough);
     if (round % 3 === 2) {
       server.child.kill('SIGKILL');
       await server.ended;
@@ -83,5 +85,5 @@ test('the consumer of the README has seen each message exactly once, in order, t
   assert.ok(stored.length > 200, `${stored.length} were stored`);
   await waitFor('the last message', () => readSeen().length >= stored.length);
   assert.deepEqual(readSeen(), stored);
-  assert.deepEqual(new Set(load.sent.filter(({ status }) => status === 200).map(({ message_id }) => message_id)).difference(new Set(stored)), new Set());
+  assert.deepEqual(new Set(acknowledged()).difference(new Set(stored)), new Set());
 });

@@ -149,7 +149,7 @@ describe('streams', () => {
 
   test('that are not read are dropped, whatever they would hold, and lose nothing by it', async (t) => {
     const app = await startTestApp(t);
-    const raw = connectRaw(app.port);
+    const raw = connectRaw(t, app.port);
     raw.socket.pause();
     raw.write('GET /messages/stream HTTP/1.1\r\nHost: a\r\n\r\n');
     const quick = await readEvents(t, stream(app));
@@ -183,13 +183,13 @@ describe('streams', () => {
 
   test('end when their reader ends its side of the connection', async (t) => {
     const app = await startTestApp(t);
-    const raw = connectRaw(app.port);
+    const raw = connectRaw(t, app.port);
     raw.write('GET /messages/stream HTTP/1.1\r\nHost: a\r\n\r\n');
     await waitFor('the stream', () => raw.received().includes('id: '));
     raw.socket.end();
     await raw.closed();
     await waitFor('its end', async () => await app.metric('message_streams_open') === 0);
-    const atOnce = connectRaw(app.port);
+    const atOnce = connectRaw(t, app.port);
     atOnce.socket.end('GET /messages/stream HTTP/1.1\r\nHost: a\r\n\r\n');
     await atOnce.closed();
     await waitFor('its end too', async () => await app.metric('message_streams_open') === 0);
@@ -197,7 +197,7 @@ describe('streams', () => {
 
   test('are answered in HTTP/1.0 too', async (t) => {
     const app = await startTestApp(t);
-    const raw = connectRaw(app.port);
+    const raw = connectRaw(t, app.port);
     raw.write('GET /messages/stream?after=start HTTP/1.0\r\n\r\n');
     await store(app, ['one']);
     await waitFor('the event', () => raw.received().includes('"message_id":"one"'));

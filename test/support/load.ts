@@ -1,5 +1,8 @@
 import { Agent, request } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { message, sign } from './messages.ts';
+import type { Scope } from './temporary.ts';
+import { PATIENCE_MS } from './wait.ts';
 
 /** How one message was answered: its status, or null where the connection ended without a whole answer. */
 export interface Sent {
@@ -28,19 +31,38 @@ export interface ClosedLoop {
   stop(): Promise<void>;
 }
 
-/** Sends from `connections` connections, each its next message when the last was answered. Connections that break are opened again. */
-export function startClosedLoop(port: number, connections: number, nextId: () => string, text?: string): ClosedLoop {
+export interface LoopOptions {
+  /** Of the moment; that of the tests where there is none. */
+  readonly secret?: () => string;
+  readonly text?: string;
+}
+
+const PAUSE_AFTER_BREAK_MS = 50;
+
+/**
+ * Sends from `connections` connections, each its next message when the last was answered, until it is stopped or the scope ends.
+ * Connections that break are opened again, until there has been no answer at all for `PATIENCE_MS`.
+ */
+export function startClosedLoop(scope: Scope, port: number, connections: number, nextId: () => string, { secret, text }: LoopOptions = {}): ClosedLoop {
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
   const sent: Sent[] = [];
   let stopped = false;
+  let answeredAt = performance.now();
   const sender = async () => {
-    while (!stopped) {
-      const one = await sendMessage(agent, port, nextId(), undefined, text);
+    while (!stopped && performance.now() - answeredAt < PATIENCE_MS) {
+      const one = await sendMessage(agent, port, nextId(), secret?.(), text);
       sent.push(one);
-      if (one.status === null) await new Promise((resolve) => setTimeout(resolve, 5));
+      if (one.status === null) await delay(PAUSE_AFTER_BREAK_MS);
+      else answeredAt = performance.now();
     }
   };
   const senders = Promise.all(Array.from({ length: connections }, sender));
+  scope.after(async () => {
+    stopped = true;
+    // Ends the request that a service has left without an answer, too.
+    agent.destroy();
+    await senders;
+  });
   return {
     sent,
     async stop() {
@@ -54,14 +76,18 @@ export function startClosedLoop(port: number, connections: number, nextId: () =>
 /** More than a service that keeps its latency bounded can need. */
 const OPEN_LOOP_CONNECTIONS = 4000;
 
-/** Sends `perSecond` messages a second for `durationMs` whatever the answers, so that a slow service cannot slow its load. */
-export async function openLoop(port: number, perSecond: number, durationMs: number, nextId: () => string): Promise<Sent[]> {
+/**
+ * Sends `perSecond` messages a second for `durationMs` whatever the answers, so that a slow service cannot slow its load. Where
+ * the scope ends before, so do its connections.
+ */
+export async function openLoop(scope: Scope, port: number, perSecond: number, durationMs: number, nextId: () => string): Promise<Sent[]> {
   const agent = new Agent({ keepAlive: true, maxSockets: OPEN_LOOP_CONNECTIONS });
+  scope.after(() => agent.destroy());
   const answers: Promise<Sent>[] = [];
   const begin = performance.now();
   for (let elapsed = 0; elapsed < durationMs; elapsed = performance.now() - begin) {
     while (answers.length < (elapsed / 1000) * perSecond) answers.push(sendMessage(agent, port, nextId()));
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await delay(1);
   }
   const sent = await Promise.all(answers);
   agent.destroy();

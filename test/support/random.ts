@@ -1,4 +1,5 @@
 import { test } from 'node:test';
+import type { Scope } from './temporary.ts';
 
 /** A reproducible source of randomness. */
 export interface Random {
@@ -30,14 +31,14 @@ export function createRandom(seed: number): Random {
  * A test that draws `cases` cases from a new seed each time; set FUZZ_SEED to see a failure again. A failure names the
  * seed and the case.
  */
-export function fuzz(name: string, cases: number, check: (random: Random) => void | Promise<void>): void {
+export function fuzz(name: string, cases: number, check: (random: Random, scope: Scope) => void | Promise<void>): void {
   test(name, async (t) => {
     const seed = Number(process.env['FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 32));
     t.diagnostic(`FUZZ_SEED=${seed}`);
     const random = createRandom(seed);
     for (let drawn = 0; drawn < cases; drawn += 1) {
       try {
-        await check(random);
+        await check(random, t);
       } catch (error) {
         throw new Error(`case ${drawn} of FUZZ_SEED=${seed}`, { cause: error });
       }

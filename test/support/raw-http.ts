@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
-
-const PATIENCE_MS = 5000;
+import type { Scope } from './temporary.ts';
+import { PATIENCE_MS } from './wait.ts';
 
 /** A plain TCP connection to the service, for bytes that no HTTP client would send. */
 export interface RawConnection {
@@ -8,37 +8,45 @@ export interface RawConnection {
   write(bytes: string | Uint8Array): void;
   /** All that came so far, as Latin-1. */
   received(): string;
-  /** Resolves with all that came once the other side has closed; rejects where it does not within five seconds. */
+  /** Resolves with all that came once the connection is closed; rejects where that takes longer than `PATIENCE_MS` from now. */
   closed(): Promise<string>;
 }
 
-export function connectRaw(port: number): RawConnection {
+/** Connects to a port of this machine, until the other side closes the connection or the scope ends. */
+export function connectRaw(scope: Scope, port: number): RawConnection {
+  const connection = openRaw(port);
+  scope.after(() => void connection.socket.destroy());
+  return connection;
+}
+
+function openRaw(port: number): RawConnection {
   let received = '';
   const socket = connect({ port, host: '127.0.0.1' });
-  const closed = new Promise<string>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`still open after ${PATIENCE_MS} ms, received: ${received}`)), PATIENCE_MS);
-    socket.on('close', () => {
-      clearTimeout(timer);
-      resolve(received);
-    });
-  });
-  closed.catch(() => {});
   socket.setEncoding('latin1').on('data', (chunk) => { received += String(chunk); }).on('error', () => {});
   return {
     socket,
     write: (bytes) => void socket.write(bytes),
     received: () => received,
-    closed: () => closed,
+    closed: () => new Promise((resolve, reject) => {
+      if (socket.closed) return resolve(received);
+      const timer = setTimeout(() => reject(new Error(`still open after ${PATIENCE_MS} ms, received: ${received}`)), PATIENCE_MS);
+      socket.once('close', () => {
+        clearTimeout(timer);
+        resolve(received);
+      });
+    }),
   };
 }
 
 /** Sends bytes on a new connection, and returns what came back until the service closed it. */
 export async function exchangeRaw(port: number, bytes: string | Uint8Array): Promise<string> {
-  const connection = connectRaw(port);
-  connection.write(bytes);
-  const answer = await connection.closed();
-  connection.socket.destroy();
-  return answer;
+  const connection = openRaw(port);
+  try {
+    connection.write(bytes);
+    return await connection.closed();
+  } finally {
+    connection.socket.destroy();
+  }
 }
 
 /** The status codes of all answers in a stream of bytes. */

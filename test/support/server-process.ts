@@ -38,9 +38,11 @@ export function startServerProcess(scope: Scope, options: ServerProcessOptions):
   const { env, script = 'src/server.ts', nodeArguments = [], args = [], uid, wrapper = [] } = options;
   // Node.js hands its own setting on to children; another user could not write where the coverage goes.
   const noCoverage = uid === undefined ? {} : { NODE_V8_COVERAGE: '' };
+  const { NODE_COMPILE_CACHE } = process.env;
+  const cache = NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE };
   const [command = process.execPath, ...commandLine] = [...wrapper, process.execPath, ...nodeArguments, join(CHECKOUT, script), ...args];
   const child = spawn(command, commandLine, {
-    env: { ...('WEBHOOK_SECRET_FILE' in env ? {} : { WEBHOOK_SECRET: SECRET }), HOST: '127.0.0.1', PORT: '0', ...noCoverage, ...env },
+    env: { ...('WEBHOOK_SECRET_FILE' in env ? {} : { WEBHOOK_SECRET: SECRET }), HOST: '127.0.0.1', PORT: '0', ...cache, ...noCoverage, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(uid !== undefined && { uid, gid: uid }),
   });
@@ -64,7 +66,7 @@ export function startServerProcess(scope: Scope, options: ServerProcessOptions):
   });
 
   const line: ServerProcess['line'] = (event) =>
-    waitFor(`the log line ${event}; stderr: ${stderr}`, () => lines.find((found) => found['event'] === event));
+    waitFor(() => `the log line ${event}; stderr: ${stderr}`, () => lines.find((found) => found['event'] === event));
   return {
     child, lines, stderr: () => stderr, stallLog: () => log.close(), ended, line,
     url: async () => `http://127.0.0.1:${(await line('listening'))['port']}`,

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { startClosedLoop, percentile } from '../support/load.ts';
 import { sign } from '../support/messages.ts';
 import { connectRaw, statusesIn, type RawConnection } from '../support/raw-http.ts';
-import { temporaryFolder } from '../support/temporary.ts';
+import { temporaryFolder, type Scope } from '../support/temporary.ts';
 import { waitFor } from '../support/wait.ts';
 import { atMost, createIds, exactly, probeLatency, residentMegabytes, startTarget, type Scenario } from './scenario.ts';
 
@@ -24,9 +24,9 @@ export const slowClients: Scenario = {
     await fillWithLongTexts(url);
 
     const begin = performance.now();
-    const idle = Array.from({ length: MAX_CONNECTIONS }, () => connectRaw(port));
-    const slow = Array.from({ length: SLOW_SENDERS }, (_, index) => openSlowSender(port, index));
-    const readers = Array.from({ length: SLOW_READERS }, () => openSlowReader(port));
+    const idle = Array.from({ length: MAX_CONNECTIONS }, () => connectRaw(scope, port));
+    const slow = Array.from({ length: SLOW_SENDERS }, (_, index) => openSlowSender(scope, port, index));
+    const readers = Array.from({ length: SLOW_READERS }, () => openSlowReader(scope, port));
     const trickle = setInterval(() => {
       for (const [index, connection] of slow.entries()) if (index % 2 === 1) connection.write('x');
       // Only a write shows a client that does not read that the other side has gone.
@@ -56,15 +56,15 @@ async function fillWithLongTexts(url: string): Promise<void> {
   }
 }
 
-function openSlowSender(port: number, index: number): RawConnection {
-  const connection = connectRaw(port);
+function openSlowSender(scope: Scope, port: number, index: number): RawConnection {
+  const connection = connectRaw(scope, port);
   if (index % 2 === 0) connection.write('POST /webhook HTTP/1.1\r\nHost:');
   else connection.write('POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n');
   return connection;
 }
 
-function openSlowReader(port: number): RawConnection {
-  const connection = connectRaw(port);
+function openSlowReader(scope: Scope, port: number): RawConnection {
+  const connection = connectRaw(scope, port);
   connection.socket.pause();
   connection.write(PAGE.repeat(4));
   return connection;
@@ -77,7 +77,7 @@ export const largeBodies: Scenario = {
   name: `Bodies of ${BODY_MEGABYTES} MB: declared, chunked, or more than declared`,
   async run(scope) {
     const { server, port } = await startTarget(scope, { env: { DATABASE_URL: join(temporaryFolder(scope), 'app.db') } });
-    const load = startClosedLoop(port, 4, createIds('warm'));
+    const load = startClosedLoop(scope, port, 4, createIds('warm'));
     await waitFor('a warm server', () => load.sent.length > 2000);
     await load.stop();
     const before = residentMegabytes(server.child.pid);
@@ -90,7 +90,7 @@ export const largeBodies: Scenario = {
       'more than declared': 'Content-Length: 10\r\n\r\n',
     };
     const outcomes: string[] = [];
-    for (const [kind, head] of Object.entries(heads)) outcomes.push(`${kind}: ${await pour(port, head, kind === 'chunked')}`);
+    for (const [kind, head] of Object.entries(heads)) outcomes.push(`${kind}: ${await pour(scope, port, head, kind === 'chunked')}`);
     clearInterval(watch);
     return [
       {
@@ -114,7 +114,7 @@ export const tinyChunks: Scenario = {
     const watch = setInterval(() => { most = Math.max(most, residentMegabytes(server.child.pid)); }, 20);
     scope.after(() => clearInterval(watch));
     const connections = Array.from({ length: CHUNKING_CONNECTIONS }, () => {
-      const connection = connectRaw(port);
+      const connection = connectRaw(scope, port);
       connection.write(`POST /webhook HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${'1\r\nx\r\n'.repeat(ONE_BYTE_CHUNKS)}`);
       return connection;
     });
@@ -129,8 +129,8 @@ export const tinyChunks: Scenario = {
 };
 
 /** Sends a large body as fast as it is taken, and returns the statuses that came back before the connection ended. */
-async function pour(port: number, head: string, chunked: boolean): Promise<string> {
-  const connection = connectRaw(port);
+async function pour(scope: Scope, port: number, head: string, chunked: boolean): Promise<string> {
+  const connection = connectRaw(scope, port);
   connection.write(`POST /webhook HTTP/1.1\r\nHost: a\r\n${head}`);
   const piece = Buffer.alloc(1024 * 1024, 'x');
   for (let sent = 0; sent < BODY_MEGABYTES && !connection.socket.closed; sent += 1) {

@@ -23,11 +23,11 @@ export const drainUnderLoad: Scenario = {
     let unanswered = 0;
     for (let round = 1; round <= ROUNDS; round += 1) {
       const { server, port } = await startTarget(scope, { env: { DATABASE_URL: path } });
-      const idle = Array.from({ length: HALF_SENT }, () => connectRaw(port));
-      const half = Array.from({ length: HALF_SENT }, () => connectRaw(port));
+      const idle = Array.from({ length: HALF_SENT }, () => connectRaw(scope, port));
+      const half = Array.from({ length: HALF_SENT }, () => connectRaw(scope, port));
       for (const connection of half) connection.write('POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\nExpect: 100-continue\r\n\r\n{');
       await waitFor('the half-sent bodies', () => half.every((connection) => connection.received().includes('100 Continue')));
-      const load = startClosedLoop(port, 32, nextId);
+      const load = startClosedLoop(scope, port, 32, nextId);
       await waitFor('acknowledgements', () => load.sent.length > 300);
       const begin = performance.now();
       server.child.kill('SIGTERM');

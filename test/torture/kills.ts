@@ -19,7 +19,7 @@ export const kills: Scenario = {
     const acknowledged = new Set<string>();
     for (let round = 1; round <= ROUNDS; round += 1) {
       const { server, port } = await startTarget(scope, { env: { DATABASE_URL: path, LOG_LEVEL: 'INFO' } });
-      const load = startClosedLoop(port, CONNECTIONS, nextId);
+      const load = startClosedLoop(scope, port, CONNECTIONS, nextId);
       const killAfter = 1 + Math.floor(Math.random() * MOST_BEFORE_KILL);
       await waitFor('acknowledgements', () => load.sent.length >= killAfter);
       server.child.kill('SIGKILL');
@@ -33,7 +33,7 @@ export const kills: Scenario = {
     const { server, port } = await startTarget(scope, { env: { DATABASE_URL: path } });
     const again = [...acknowledged].slice(-REPEATS);
     let repeated = 0;
-    const repeats = startClosedLoop(port, CONNECTIONS, () => again[repeated++ % again.length] ?? '');
+    const repeats = startClosedLoop(scope, port, CONNECTIONS, () => again[repeated++ % again.length] ?? '');
     await waitFor('the repeats', () => repeats.sent.length >= again.length);
     await repeats.stop();
     server.child.kill('SIGTERM');

@@ -29,7 +29,7 @@ export const foreignReader: Scenario = {
     scope.after(() => reader.close());
     reader.exec('BEGIN; SELECT count(*) FROM messages');
 
-    const load = startClosedLoop(port, 32, createIds('large'), LARGE_TEXT);
+    const load = startClosedLoop(scope, port, 32, createIds('large'), { text: LARGE_TEXT });
     const statuses: number[] = [];
     while (load.sent.length < LARGE_MESSAGES && server.child.exitCode === null) {
       for (const path of READS) statuses.push((await fetch(url + path)).status);
@@ -61,7 +61,7 @@ export const failedCheckpoint: Scenario = {
   async run(scope, progress) {
     const path = join(temporaryFolder(scope), 'app.db');
     const { server, url, port } = await startTarget(scope, { env: { DATABASE_URL: path } });
-    const load = startClosedLoop(port, 4, createIds('eio'));
+    const load = startClosedLoop(scope, port, 4, createIds('eio'));
     const strace = await attachStrace(scope, server.child.pid, ['-P', path, '-e', 'trace=pwrite64', '-e', 'inject=pwrite64:error=EIO']);
     const began = performance.now();
     const line = await server.line('checkpoint_failed');

@@ -18,7 +18,7 @@ export const overload: Scenario = {
     let most = 0;
     const watch = setInterval(() => { most = Math.max(most, residentMegabytes(server.child.pid)); }, 100);
     scope.after(() => clearInterval(watch));
-    const sent = await openLoop(port, OFFERED_PER_SECOND, SECONDS * 1000, createIds('over'));
+    const sent = await openLoop(scope, port, OFFERED_PER_SECOND, SECONDS * 1000, createIds('over'));
     clearInterval(watch);
     const accepted = sent.filter(({ status }) => status === 200);
     const refused = sent.filter(({ status }) => status === 503);
@@ -46,7 +46,7 @@ export const busyReader: Scenario = {
     const dying = await start();
     faults.set({ thread: 'reader', statements: ['BEGIN'], effect: { busyMs: 60_000 } });
     occupyReaders(dying.url);
-    const load = startClosedLoop(dying.port, 8, createIds('busy'));
+    const load = startClosedLoop(scope, dying.port, 8, createIds('busy'));
     await waitFor('acknowledgements', () => load.sent.length > 100);
     faults.set({ thread: 'writer', statements: ['COMMIT'], effect: { die: true } });
     const died = performance.now();

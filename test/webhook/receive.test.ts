@@ -70,13 +70,13 @@ describe('a message with a right signature', () => {
     }
   });
 
-  test('may come in chunks, and after asking whether to continue', async () => {
+  test('may come in chunks, and after asking whether to continue', async (t) => {
     const body = JSON.stringify(message({ message_id: 'chunked' }));
     const chunks = [body.slice(0, 10), body.slice(10)].map((chunk) => `${chunk.length.toString(16)}\r\n${chunk}\r\n`).join('');
     const chunked = requestBytes(`${chunks}0\r\n\r\n`, [`X-Signature: ${sign(body)}`, 'Transfer-Encoding: chunked']);
     assert.deepEqual(statusesIn(await exchangeRaw(app.port, chunked)), [200]);
 
-    const connection = connectRaw(app.port);
+    const connection = connectRaw(t, app.port);
     const [head = ''] = requestBytes(body, [`X-Signature: ${sign(body)}`, 'Expect: 100-continue']).split('\r\n\r\n');
     connection.write(`${head}\r\n\r\n`);
     await waitFor('100 Continue', () => connection.received().startsWith('HTTP/1.1 100 Continue\r\n\r\n'));
@@ -146,23 +146,23 @@ describe('a body', () => {
     assert.equal(app.logs.findLast((line) => line['event'] === 'webhook')?.['result'], 'payload_too_large');
   });
 
-  test('that is too large by its declared length is refused before it comes', async () => {
-    const connection = connectRaw(app.port);
+  test('that is too large by its declared length is refused before it comes', async (t) => {
+    const connection = connectRaw(t, app.port);
     connection.write(`POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: ${10 ** 12}\r\n\r\n`);
     await waitFor('the refusal', () => statusesIn(connection.received())[0] === 413);
     assert.match(await connection.closed(), /"detail":"the body must have at most 20000 bytes"/);
   });
 
-  test('that is never asked for is not waited for', async () => {
-    const connection = connectRaw(app.port);
+  test('that is never asked for is not waited for', async (t) => {
+    const connection = connectRaw(t, app.port);
     connection.write(`POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: ${10 ** 6}\r\nExpect: 100-continue\r\n\r\n`);
     assert.deepEqual(statusesIn(await connection.closed()), [413]);
   });
 
-  test('that the sender breaks off is logged and counted as aborted', async () => {
+  test('that the sender breaks off is logged and counted as aborted', async (t) => {
     const series = 'webhook_requests_total{result="aborted"}';
     const before = await app.metric(series) ?? 0;
-    const connection = connectRaw(app.port);
+    const connection = connectRaw(t, app.port);
     connection.write('POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n{"half":');
     await waitFor('the service to read on', () => statusesIn(connection.received())[0] === 100);
     connection.socket.destroy();
@@ -248,7 +248,7 @@ describe('without what it needs', () => {
 
   test('room in the queue: 503 before the body is read', async (t) => {
     const { crippled } = await refusesAll(t, 'the queue is full', {}, () => ({ hasRoom: () => false }));
-    const connection = connectRaw(crippled.port);
+    const connection = connectRaw(t, crippled.port);
     connection.write('POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n');
     await waitFor('the refusal', () => statusesIn(connection.received())[0] === 503);
     connection.socket.destroy();
