@@ -65,38 +65,54 @@ function randomQuery(): MessageQuery {
 const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
 const lower = (text: string) => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 
-/** Every message in order, with its place. */
+/** A message with its place, and what a look at it needs again and again. */
 interface Model {
   readonly message: Message;
   readonly position: Position;
+  readonly text: string | null;
 }
 
-const modelOf = (message: Message): Model =>
-  ({ message, position: { instant: instantOf(message.ts) ?? message.ts, message_id: message.message_id } });
-const comparePositions = (a: Position, b: Position) => byBytes(a.instant, b.instant) || byBytes(a.message_id, b.message_id);
+const modelOf = (message: Message): Model => ({
+  message, position: { instant: instantOf(message.ts) ?? message.ts, message_id: message.message_id },
+  text: message.text === null ? null : lower(message.text),
+});
 
-const matches = (message: Message, { from, q }: MessageFilter) =>
-  (from === undefined || message.from === from) && (q === undefined || (message.text !== null && lower(message.text).includes(lower(q))));
+/** Instants are ASCII here, so that their order as strings is that of their bytes. */
+const compareInstants = (a: string, b: string) => Number(a > b) - Number(a < b);
+const compareModels = ({ position: a }: Model, { position: b }: Model) => compareInstants(a.instant, b.instant) || byBytes(a.message_id, b.message_id);
 
-function look(all: readonly Model[], { limit, offset, after, since, newestFirst, ...filter }: MessageQuery) {
-  const found = all.filter(({ message, position }) => matches(message, filter) && (since === undefined || byBytes(position.instant, since) >= 0));
+/** What tells whether a message passes the filter. */
+function matcherOf({ from, q }: MessageFilter): (model: Model) => boolean {
+  const sought = q === undefined ? undefined : lower(q);
+  return ({ message, text }) => (from === undefined || message.from === from) && (sought === undefined || (text !== null && text.includes(sought)));
+}
+
+/** Every message in order, and those of each sender. */
+interface Everything {
+  readonly all: readonly Model[];
+  readonly bySender: ReadonlyMap<string, readonly Model[]>;
+}
+
+function look({ all, bySender }: Everything, { limit, offset, after, since = '', newestFirst, ...filter }: MessageQuery) {
+  const ofSender = filter.from === undefined ? all : bySender.get(filter.from) ?? [];
+  const first = ofSender.findIndex(({ position }) => position.instant >= since);
+  const found = first === -1 ? [] : ofSender.slice(first).filter(matcherOf(filter));
   const matching = newestFirst === true ? found.toReversed() : found;
-  const isBehind = newestFirst === true ? (place: number) => place < 0 : (place: number) => place > 0;
-  const behind = matching.filter(({ position }) => after === undefined || isBehind(comparePositions(position, after)));
+  const behind = after === undefined ? matching : matching.slice(matching.findIndex(({ position }) => position.message_id === after.message_id) + 1);
   const page = behind.slice(offset, offset + limit);
   const next = behind.length > offset + limit ? page.at(-1)?.position ?? null : null;
   return { items: page.map(({ message }) => message), total: matching.length, next };
 }
 
-function count(all: readonly Model[]): Stats {
-  const senders = Map.groupBy(all, ({ message }) => message.from);
-  const counts = [...senders].map(([from, { length }]) => ({ from, count: length }));
+function count({ all, bySender }: Everything): Stats {
+  const counts = [...bySender].map(([from, { length }]) => ({ from, count: length }));
   const topSenders = counts.toSorted((a, b) => b.count - a.count || byBytes(a.from, b.from)).slice(0, 10);
-  return { total: all.length, senders: senders.size, topSenders, firstTs: all[0]?.message.ts ?? null, lastTs: all.at(-1)?.message.ts ?? null };
+  return { total: all.length, senders: bySender.size, topSenders, firstTs: all[0]?.message.ts ?? null, lastTs: all.at(-1)?.message.ts ?? null };
 }
 
 const path = join(temporaryFolder({ after }), 'app.db');
 const messages = Array.from({ length: MESSAGES }, (_, index) => randomMessage(index));
+const models = messages.map(modelOf);
 makeReferenceFile();
 let storage = await openTestStorage({ after }, path);
 
@@ -110,21 +126,22 @@ function makeReferenceFile(): void {
 }
 
 async function checkAll(): Promise<void> {
-  const all = messages.map(modelOf).toSorted((a, b) => comparePositions(a.position, b.position));
-  assert.deepEqual(await storage.stats(), count(all));
+  const all = models.toSorted(compareModels);
+  const everything = { all, bySender: Map.groupBy(all, ({ message }) => message.from) };
+  assert.deepEqual(await storage.stats(), count(everything));
   const queries = Array.from({ length: QUERIES }, randomQuery);
   for (let ms = 0; ms < MESSAGES * 1500; ms += MANY_AT_ONE_INSTANT_MS) {
     queries.push({ limit: 1, offset: 0, from: randomSender(), since: instantAfter(ms) });
   }
   for (const [filter, limit] of [[{}, 500], [{ q: 'needle' }, 1], [{ from: randomSender(), q: '0%' }, 7]] as const) {
-    assert.deepEqual(await readStored(filter, limit), messages.filter((message) => matches(message, filter)), JSON.stringify(filter));
+    assert.deepEqual(await readStored(filter, limit), models.filter(matcherOf(filter)).map(({ message }) => message), JSON.stringify(filter));
   }
   for (const query of queries) {
     const page = await storage.list(query);
-    assert.deepEqual(page, look(all, query), JSON.stringify(query));
+    assert.deepEqual(page, look(everything, query), JSON.stringify(query));
     if (page.next === null) continue;
     const following = { ...query, offset: 0, after: page.next };
-    assert.deepEqual(await storage.list(following), look(all, following), JSON.stringify(following));
+    assert.deepEqual(await storage.list(following), look(everything, following), JSON.stringify(following));
   }
 }
 
@@ -147,6 +164,7 @@ async function append(storing: Storage): Promise<void> {
     return index % 50 === 0 ? { ...one, from: `+7${messages.length + index}` } : one;
   });
   messages.push(...more);
+  models.push(...more.map(modelOf));
   await Promise.all(more.map((message) => storing.append(message)));
 }
 
