@@ -193,8 +193,8 @@ test('a writer that hangs: 503, not ready, and a signal ends the process all the
 });
 
 test('a read that takes too long is 503, and senders do not notice', async (t) => {
-  const { url, faults, send } = await start(t);
-  faults.set({ thread: 'reader', statements: ['BEGIN'], effect: { busyMs: 6000 } });
+  const { url, faults, send } = await start(t, { QUERY_TIMEOUT_MS: '1000' });
+  faults.set({ thread: 'reader', statements: ['BEGIN'], effect: { busyMs: 600_000 } });
   const read = fetch(`${url}/stats`);
   assert.equal((await send('x')).status, 200);
   assert.equal((await read).status, 503);

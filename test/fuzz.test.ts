@@ -11,7 +11,8 @@ import { fuzz, type Random } from './support/random.ts';
 import { connectRaw, statusesIn } from './support/raw-http.ts';
 import { keysOf, verdictOf } from './support/signatures.ts';
 
-const app = await startTestApp({ after }, { HEADER_TIMEOUT_MS: '500', REQUEST_TIMEOUT_MS: '1000' });
+const app = await startTestApp({ after });
+const impatient = await startTestApp({ after }, { HEADER_TIMEOUT_MS: '500', REQUEST_TIMEOUT_MS: '1000' });
 
 const anyCharacter = (random: Random) => () => random.pick([
   () => String.fromCharCode(random.below(128)), () => String.fromCodePoint(random.below(0x110000)),
@@ -97,7 +98,7 @@ describe('fuzz', () => {
     const whole = pieces.join('');
     const at = random.below(whole.length);
     const mutated = whole.slice(0, at) + random.text(3, () => String.fromCharCode(random.below(256))) + whole.slice(at + random.below(4));
-    const connection = connectRaw(scope, app.port);
+    const connection = connectRaw(scope, impatient.port);
     connection.write(Buffer.from(mutated, 'latin1'));
     connection.socket.end();
     const answer = await connection.closed();

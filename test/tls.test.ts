@@ -76,7 +76,7 @@ describe('TLS', { skip }, () => {
   });
 
   test('keeps the limits and the drain of plain HTTP', async (t) => {
-    const { app, trusted } = await startSecure(t, { REQUEST_TIMEOUT_MS: '400', HEADER_TIMEOUT_MS: '400' });
+    const { app, trusted } = await startSecure(t, { REQUEST_TIMEOUT_MS: '2000', HEADER_TIMEOUT_MS: '2000' });
     const socket = connect({ port: app.port, host: '127.0.0.1', ...trusted });
     t.after(() => void socket.destroy());
     let received = '';

@@ -85,7 +85,10 @@ describe('GET /metrics', () => {
     assert.ok(text.includes('messages_stored_total 0\n'));
   });
 
-  test('has what an operator needs in an incident', async () => {
+  test('has what an operator needs in an incident', async (t) => {
+    const holder = new DatabaseSync(`${app.databasePath}-index`);
+    t.after(() => holder.close());
+    holder.exec('BEGIN IMMEDIATE');
     await app.send();
     const { headers } = await app.post('not signed', { 'X-Signature': 'x' });
     assert.ok(headers.get('x-request-id'));
@@ -106,6 +109,7 @@ describe('GET /metrics', () => {
     ]) {
       assert.ok(Number(new RegExp(`^${name} (.+)$`, 'm').exec(text)?.[1]) > 0, name);
     }
+    holder.exec('ROLLBACK');
     await waitFor('the index', async () => await app.metric('storage_index_lag_messages') === 0);
     assert.match(text, /^webhook_inbox_build_info\{version="\d[^"]*",node_version="\d[^"]*",sqlite_version="3[^"]*"\} 1$/m);
   });

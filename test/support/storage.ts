@@ -1,11 +1,12 @@
 import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
 import type { Storage, StorageObserver } from '../../src/storage/storage.ts';
 import type { Scope } from './temporary.ts';
+import { PATIENCE_MS } from './wait.ts';
 
 /** Opens an SQLite storage and closes it after the test. */
 export async function openTestStorage(scope: Scope, path: string, observer: Partial<StorageObserver> = {}): Promise<Storage> {
   const storage = await openSqliteStorage({
-    path, queryTimeoutMs: 5000, now: Date.now, observer: { batchCommitted() {}, notice() {}, failing() {}, ...observer },
+    path, queryTimeoutMs: PATIENCE_MS, now: Date.now, observer: { batchCommitted() {}, notice() {}, failing() {}, ...observer },
   });
   scope.after(() => storage.close());
   return storage;
