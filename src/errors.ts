@@ -7,6 +7,7 @@
 export type UnavailableReason =
   | 'the queue is full'
   | 'too many reads are waiting'
+  | 'a read waited too long'
   | 'a read took too long'
   | 'the read kept the log from being emptied'
   | 'a reader keeps the log from being emptied'

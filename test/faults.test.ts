@@ -192,6 +192,22 @@ test('a writer that hangs: 503, not ready, and a signal ends the process all the
   assert.equal((await server.line('stopping'))['cause'], 'SIGTERM');
 });
 
+test('a refused read says in the log why: it took too long, waited too long, or its reader failed', async (t) => {
+  const { server, url, faults } = await start(t, { QUERY_TIMEOUT_MS: '500' });
+  const reasonsOf = (count: number) => waitFor('the lines', () => {
+    const refused = server.lines.filter(({ event }) => event === 'read_refused');
+    return refused.length === count && refused.slice(-2).map(({ reason }) => reason).toSorted();
+  });
+  const stats = () => fetch(`${url}/stats`).then(({ status }) => status);
+  faults.set({ thread: 'reader', statements: ['BEGIN'], effect: { busyMs: 2000 } });
+  assert.deepEqual(await Promise.all([stats(), stats()]), [503, 503]);
+  assert.deepEqual(await reasonsOf(2), ['a read took too long', 'a read waited too long']);
+  faults.set({ thread: 'reader', statements: ['BEGIN'], effect: { die: true } });
+  assert.equal((await fetch(`${url}/messages/stream`)).status, 503);
+  assert.equal(await stats(), 503);
+  assert.ok((await reasonsOf(4)).includes('a reader failed'));
+});
+
 test('a read that takes too long is 503, and senders do not notice', async (t) => {
   const { url, faults, send } = await start(t, { QUERY_TIMEOUT_MS: '1000' });
   faults.set({ thread: 'reader', statements: ['BEGIN'], effect: { busyMs: 600_000 } });

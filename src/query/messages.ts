@@ -1,3 +1,4 @@
+import { clientOf } from '../http/client.ts';
 import { badRequest, gone, jsonReply, unprocessable } from '../http/reply.ts';
 import type { Handler } from '../http/router.ts';
 import type { Position, Storage } from '../storage/storage.ts';
@@ -20,7 +21,7 @@ export function createListMessages(storage: Pick<Storage, 'list' | 'generation' 
     const { query, generation = storage.generation } = reading;
     const isKnown = generation === storage.generation || await storage.holds(generation);
     if (!isKnown) return gone('the cursor is of another database; begin again without one');
-    const { items, total, next } = await storage.list(query);
+    const { items, total, next } = await storage.list(query, clientOf(exchange.request));
     const page = { items, total, limit: query.limit, offset: query.offset };
     return jsonReply(200, page, next === null ? {} : linkToNext(exchange.query, next));
   };

@@ -56,6 +56,9 @@ export interface StoredQuery extends MessageFilter {
   readonly limit: number;
 }
 
+/** Most bytes of the items of a part of stored messages, in UTF-8; one item alone may have more. */
+export const STORED_PART_BYTES = 64 * 1024;
+
 export interface StoredMessages {
   readonly items: readonly { readonly sequence: Sequence; readonly message: Message }[];
   /** All up to here were looked at. */
@@ -93,6 +96,8 @@ export interface StorageSizes {
 /**
  * Where messages are kept. Every adapter passes `test/storage/contract.ts`; nothing outside an adapter knows its
  * technology. What returns a promise, `sizes` and `close` aside, rejects with StorageUnavailable, and with nothing else.
+ * `client` names whom a read is for, in any words: reads that wait are taken up client by client, and where too many do, the newest of the
+ * client with the most of them is refused. Without, it is the service's own. No read waits for one that may take much longer.
  */
 export interface Storage {
   /**
@@ -103,21 +108,24 @@ export interface Storage {
   /** Whether an append would be queued now. False: it would reject at once. */
   hasRoom(): boolean;
   /** Every message whose append resolved before the call is seen; `items` and `total` are of one moment. */
-  list(query: MessageQuery): Promise<MessagePage>;
-  stats(): Promise<Stats>;
-  /** A bounded part of what was stored, in that order; every message whose append resolved before the call is in one of the parts. */
-  stored(query: StoredQuery): Promise<StoredMessages>;
+  list(query: MessageQuery, client?: string): Promise<MessagePage>;
+  stats(client?: string): Promise<Stats>;
+  /**
+   * A part of what was stored, in that order, bounded by `limit` and by STORED_PART_BYTES; every message whose append resolved before the
+   * call is in one of the parts.
+   */
+  stored(query: StoredQuery, client?: string): Promise<StoredMessages>;
   /** Below the sequence of every message. */
   readonly beforeAll: Sequence;
   /** Not below the sequence of the message stored last, and below that of the next one. */
-  newestSequence(): Promise<Sequence>;
+  newestSequence(client?: string): Promise<Sequence>;
   /**
    * Whether what was handed out in a generation, up to this sequence where one is given, still means the same: false after a restore
    * from before it.
    */
-  holds(generation: string, sequence?: Sequence): Promise<boolean>;
+  holds(generation: string, sequence?: Sequence, client?: string): Promise<boolean>;
   /** Messages received from a minute on (minutes since 1970): the minutes that have some, ascending. */
-  arrivals(sinceMinute: number): Promise<readonly Arrivals[]>;
+  arrivals(sinceMinute: number, client?: string): Promise<readonly Arrivals[]>;
   /** Resolves where the storage answers and takes a durable write, or has just taken one. Stores no message. */
   probe(): Promise<void>;
   sizes(): Promise<StorageSizes>;

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import { StorageUnavailable } from '../../src/errors.ts';
 import type { Message } from '../../src/message.ts';
-import type { Arrivals, MessageQuery, Position, Storage, StoredMessages, StoredQuery } from '../../src/storage/storage.ts';
+import {
+  STORED_PART_BYTES, type Arrivals, type MessageQuery, type Position, type Storage, type StoredMessages, type StoredQuery,
+} from '../../src/storage/storage.ts';
 import { message } from '../support/messages.ts';
 
 export interface StorageUnderTest {
@@ -255,6 +257,25 @@ export function testStorageContract(name: string, open: OpenStorageUnderTest): v
         assert.deepEqual([none.items, none.isAll, none.through], [[], true, (await storage.stored({ after: storage.beforeAll, limit: 100 })).through]);
       });
 
+      test('gives no part more bytes than it may have, and one message whatever it has', async (t) => {
+        const { storage } = await open(t);
+        const texts = ['\u0001'.repeat(4096), '😀'.repeat(4096), 'é'.repeat(4096), null];
+        const ids = Array.from({ length: 40 }, (_, index) => `${index}`.padEnd(index % 3 === 0 ? 500 : 1, 'é'));
+        await Promise.all(ids.map((message_id, index) => storage.append(message({ message_id, text: texts[index % 4] ?? null }))));
+        for (const filter of [{}, { from: message().from }, { q: '😀' }, { q: '\u0001' }]) {
+          const seen: string[] = [];
+          for (let after = storage.beforeAll, isAll = false; !isAll;) {
+            const part: StoredMessages = await storage.stored({ ...filter, after, limit: 100 });
+            const bytes = part.items.map((item) => Buffer.byteLength(Object.values(item.message).join('')));
+            assert.ok(part.items.length === 1 || bytes.reduce((sum, more) => sum + more, 0) <= STORED_PART_BYTES, bytes.join());
+            seen.push(...part.items.map((item) => item.message.message_id));
+            ({ through: after, isAll } = part);
+          }
+          const all = await storage.list({ ...EVERYTHING, ...filter });
+          assert.deepEqual(seen.toSorted(), all.items.map(({ message_id }) => message_id).toSorted());
+        }
+      });
+
       test('misses nothing while messages come', async (t) => {
         const { storage } = await open(t);
         const seen: string[] = [];
@@ -328,6 +349,26 @@ export function testStorageContract(name: string, open: OpenStorageUnderTest): v
       assert.ok(refused.length > 0 && refused.length < reads.length);
       assert.ok(refused.every(({ reason }) => reason instanceof StorageUnavailable));
       assert.equal(storage.readsWaiting(), 0);
+    });
+
+    test('lets no reads that may take long, or clients with many of them, refuse or delay others', async (t) => {
+      const { storage } = await open(t);
+      await storage.append(message());
+      const settled: string[] = [];
+      const follow = (name: string, read: Promise<unknown>) => read.then(() => settled.push(name), (error: unknown) => {
+        assert.ok(error instanceof StorageUnavailable && error.reason === 'too many reads are waiting');
+        settled.push(`${name} refused`);
+      });
+      const search = (client: string) => follow(client, storage.list({ ...EVERYTHING, q: 'ell' }, client));
+      const flood = Array.from({ length: 500 }, () => search('flood'));
+      const others = [
+        storage.list(EVERYTHING, 'flood'), storage.stats('flood'), storage.arrivals(0, 'flood'), storage.newestSequence('flood'),
+        storage.stored({ after: storage.beforeAll, limit: 1, q: 'ell' }, 'flood'),
+      ];
+      await Promise.all([...flood, ...others, search('other'), search('third')]);
+      assert.ok(settled.includes('flood refused') && !settled.includes('other refused') && !settled.includes('third refused'));
+      const answered = settled.filter((name) => !name.endsWith('refused'));
+      assert.ok(answered.indexOf('third') < 10, answered.join());
     });
 
     test('close answers what was appended before, and refuses what comes after', async (t) => {

@@ -67,13 +67,13 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
   return {
     append: groupCommit.add,
     hasRoom: groupCommit.hasRoom,
-    list: (query) => read({ kind: 'list', query }),
-    stats: () => read({ kind: 'stats' }),
-    stored: (query) => read({ kind: 'stored', query }),
-    newestSequence: () => read({ kind: 'newestSequence' }),
-    holds: (generation, sequence = BEFORE_ALL) => read({ kind: 'holds', generation, sequence }),
+    list: (query, client) => read({ kind: 'list', query }, client),
+    stats: (client) => read({ kind: 'stats' }, client),
+    stored: (query, client) => read({ kind: 'stored', query }, client),
+    newestSequence: (client) => read({ kind: 'newestSequence' }, client),
+    holds: (generation, sequence = BEFORE_ALL, client) => read({ kind: 'holds', generation, sequence }, client),
     beforeAll: BEFORE_ALL,
-    arrivals: (sinceMinute) => read({ kind: 'arrivals', sinceMinute }),
+    arrivals: (sinceMinute, client) => read({ kind: 'arrivals', sinceMinute }, client),
     async probe() {
       if (!readers.anyOpen()) throw new StorageUnavailable('a reader failed');
       if (performance.now() - lastCommitAt > PROOF_LASTS_MS) await writer.probe();
@@ -102,11 +102,11 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
 
 /** Refuses reads that need an index where there is none, and tells the indexer what became of the others. */
 function createRead(readers: ReaderPool, indexer: Indexer): ReaderPool['ask'] {
-  return async (question) => {
+  return async (question, client) => {
     const unusable = usesIndex(question) ? indexer.unusable() : undefined;
     if (unusable !== undefined) throw new StorageUnavailable(unusable);
     try {
-      return await readers.ask(question);
+      return await readers.ask(question, client);
     } catch (error) {
       if (error instanceof StorageUnavailable && error.reason === SUSPICIOUS) indexer.distrust(SUSPICIOUS);
       throw error;

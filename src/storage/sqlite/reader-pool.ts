@@ -1,12 +1,16 @@
-import { StorageUnavailable } from '../../errors.ts';
-import type { StorageObserver } from '../storage.ts';
+import { StorageUnavailable, type UnavailableReason } from '../../errors.ts';
+import { createFairQueue } from '../fair-queue.ts';
+import type { MessageQuery, StorageObserver } from '../storage.ts';
 import type { GatedData, Read, ReaderData, ReaderMessage, ReaderReply, ReadResults } from './protocol.ts';
 import { keepThread } from './thread.ts';
 
 /** Reads run on threads of their own, so that no query can delay an acknowledgement. */
 export interface ReaderPool {
-  /** Rejects with StorageUnavailable at once where too many reads wait, or when the read took too long or failed. */
-  ask<Kind extends Read['kind']>(read: Read & { readonly kind: Kind }): Promise<ReadResults[Kind]>;
+  /**
+   * Rejects with StorageUnavailable where too many reads of its class wait, or when the read waited or took too long, or failed. Those that
+   * wait are taken up by turns, client by client.
+   */
+  ask<Kind extends Read['kind']>(read: Read & { readonly kind: Kind }, client?: string): Promise<ReadResults[Kind]>;
   /** Reads that no thread has taken up yet. */
   waiting(): number;
   /** Whether a thread has the database open. */
@@ -14,38 +18,43 @@ export interface ReaderPool {
   close(): Promise<void>;
 }
 
-/** Reads that may wait for a thread; one more is answered 503. */
-const MAX_WAITING_READS = 256;
+/** Reads that wait for one another: those that are answered at once, those that may take long, those of streams. */
+type ReadClass = 'quick' | 'long' | 'stream';
+
+/** Reads of a class that may wait for its thread; where there is one more, one is refused. Streams have one each. */
+const MAX_WAITING: Readonly<Record<ReadClass, number>> = { quick: 256, long: 256, stream: 1024 };
 /** An offset that is passed over in a few milliseconds. */
 const SMALL_OFFSET = 10_000;
 
 interface Job {
   readonly read: Read;
+  /** When it has to be answered, on the monotonic clock. */
+  readonly deadline: number;
   readonly settle: (reply: ReaderReply) => void;
 }
 
 /**
- * Starts two threads, one for quick reads and one for those that may take long, so that neither those nor senders wait for a
- * search; resolves when each has the database open or has ended without. `timeoutMs` is from a question to its answer, waiting included.
+ * Starts a thread for each class of reads, so that neither quick ones, nor streams, nor senders wait for a search; resolves when each
+ * has the database open or has ended without. `timeoutMs` is from a question to its answer, waiting included.
  */
-export async function startReaders(
-  { path, gate }: GatedData, timeoutMs: number, observer: StorageObserver,
-): Promise<ReaderPool> {
-  const quick = createQueue((nextJob) => startReader({ path, gate, givesWay: false }, nextJob, timeoutMs, observer));
-  const long = createQueue((nextJob) => startReader({ path, gate, givesWay: true }, nextJob, timeoutMs, observer));
-  const queues = [quick, long];
-  const waiting = () => quick.jobs.length + long.jobs.length;
+export async function startReaders({ path, gate }: GatedData, timeoutMs: number, observer: StorageObserver): Promise<ReaderPool> {
+  const start = (readClass: ReadClass) => {
+    const jobs = createFairQueue<Job>(MAX_WAITING[readClass]);
+    return { jobs, reader: startReader({ path, gate, givesWay: readClass === 'long' }, jobs.next, observer) };
+  };
+  const queues = { quick: start('quick'), long: start('long'), stream: start('stream') };
+  const all = Object.values(queues);
   let closed = false;
-  await Promise.all(queues.map(({ reader }) => reader.firstOpened));
+  await Promise.all(all.map(({ reader }) => reader.firstOpened));
 
   return {
-    ask(read) {
+    ask(read, client = '') {
       if (closed) return Promise.reject(new StorageUnavailable('the storage is closed'));
-      if (waiting() >= MAX_WAITING_READS) return Promise.reject(new StorageUnavailable('too many reads are waiting'));
-      const { jobs, reader } = mayTakeLong(read) ? long : quick;
+      const { jobs, reader } = queues[classOf(read)];
       return new Promise((resolve, reject) => {
         const job: Job = {
           read,
+          deadline: performance.now() + timeoutMs,
           settle(reply) {
             clearTimeout(timer);
             if (isOfKind(reply, read.kind)) resolve(reply.result);
@@ -53,23 +62,26 @@ export async function startReaders(
           },
         };
         const timer = setTimeout(() => {
-          const position = jobs.indexOf(job);
-          if (position !== -1) jobs.splice(position, 1);
-          job.settle({ kind: 'failed', reason: 'a read took too long' });
+          if (!jobs.remove(job)) job.settle(failed('a read took too long'));
+          else job.settle(failed(reader.isOpen() ? 'a read waited too long' : 'a reader failed'));
         }, timeoutMs);
-        jobs.push(job);
+        jobs.add(job, client)?.settle(failed('too many reads are waiting'));
         if (reader.isIdle()) reader.takeNext();
       });
     },
-    waiting,
-    anyOpen: () => queues.some(({ reader }) => reader.isOpen()),
+    waiting: () => all.reduce((sum, { jobs }) => sum + jobs.size(), 0),
+    anyOpen: () => all.some(({ reader }) => reader.isOpen()),
     async close() {
       closed = true;
-      for (const { jobs } of queues) for (const job of jobs.splice(0)) job.settle({ kind: 'failed', reason: 'the storage is closed' });
-      await Promise.all(queues.map(({ reader }) => reader.close()));
+      for (const { jobs } of all) {
+        for (let job = jobs.next(); job !== undefined; job = jobs.next()) job.settle(failed('the storage is closed'));
+      }
+      await Promise.all(all.map(({ reader }) => reader.close()));
     },
   };
 }
+
+const failed = (reason: UnavailableReason): ReaderReply => ({ kind: 'failed', reason });
 
 type Answer<Kind extends Read['kind']> = ReaderReply & { readonly kind: Kind; readonly result: ReadResults[Kind] };
 
@@ -77,16 +89,14 @@ function isOfKind<Kind extends Read['kind']>(reply: ReaderReply, kind: Kind): re
   return reply.kind === kind;
 }
 
-function mayTakeLong(read: Read): boolean {
-  if (read.kind === 'stored') return read.query.from !== undefined || read.query.q !== undefined;
-  if (read.kind !== 'list') return false;
-  const { q, from, since, offset } = read.query;
-  return q !== undefined || offset > SMALL_OFFSET || (from !== undefined && since !== undefined);
+/** Which thread it is for. */
+function classOf(read: Read): ReadClass {
+  if (read.kind === 'stored' || read.kind === 'newestSequence' || read.kind === 'holds') return 'stream';
+  return read.kind === 'list' && mayTakeLong(read.query) ? 'long' : 'quick';
 }
 
-function createQueue(start: (nextJob: () => Job | undefined) => Reader) {
-  const jobs: Job[] = [];
-  return { jobs, reader: start(() => jobs.shift()) };
+function mayTakeLong({ q, from, since, offset }: MessageQuery): boolean {
+  return q !== undefined || offset > SMALL_OFFSET || (from !== undefined && since !== undefined);
 }
 
 interface Reader {
@@ -98,7 +108,7 @@ interface Reader {
   close(): Promise<void>;
 }
 
-function startReader(workerData: ReaderData, nextJob: () => Job | undefined, timeoutMs: number, observer: StorageObserver): Reader {
+function startReader(workerData: ReaderData, nextJob: () => Job | undefined, observer: StorageObserver): Reader {
   let current: Job | undefined;
   let isOpen = false;
   const firstOpened = Promise.withResolvers<void>();
@@ -116,7 +126,7 @@ function startReader(workerData: ReaderData, nextJob: () => Job | undefined, tim
     onEnded() {
       isOpen = false;
       firstOpened.resolve();
-      finish({ kind: 'failed', reason: 'a reader failed' });
+      finish(failed('a reader failed'));
     },
   });
 
@@ -127,7 +137,7 @@ function startReader(workerData: ReaderData, nextJob: () => Job | undefined, tim
 
   function takeNext(): void {
     current = nextJob();
-    if (current !== undefined) thread.post({ read: current.read, timeoutMs });
+    if (current !== undefined) thread.post({ read: current.read, timeoutMs: current.deadline - performance.now() });
   }
 
   return {
@@ -135,6 +145,9 @@ function startReader(workerData: ReaderData, nextJob: () => Job | undefined, tim
     isOpen: () => isOpen,
     isIdle: () => isOpen && current === undefined,
     takeNext,
-    close: thread.close,
+    close() {
+      finish(failed('the storage is closed'));
+      return thread.close();
+    },
   };
 }

@@ -18,6 +18,8 @@ export interface Selection {
 /** One moment of the messages and of their index: `total` and `items` that are read from it never contradict each other. */
 export interface Snapshot {
   all(sql: string, parameters?: Parameters): Row[];
+  /** The same, row by row: what is not asked for is not read. */
+  each(sql: string, parameters?: Parameters): Iterable<Row>;
   first(sql: string, parameters?: Parameters): Row | undefined;
   /**
    * Throws StorageUnavailable past the deadline, or where the snapshot is in the way of a log that has to be emptied. A
@@ -45,6 +47,7 @@ export function createInSnapshot(database: DatabaseSync, gate: SnapshotGate) {
     return prepared;
   };
   const all: Snapshot['all'] = (sql, parameters = []) => prepare(sql).all(...parameters);
+  const each: Snapshot['each'] = (sql, parameters = []) => prepare(sql).iterate(...parameters);
   const first: Snapshot['first'] = (sql, parameters = []) => prepare(sql).get(...parameters);
 
   const requireNearIndex = (): void => {
@@ -64,7 +67,7 @@ export function createInSnapshot(database: DatabaseSync, gate: SnapshotGate) {
         if (performance.now() > deadline) throw new StorageUnavailable('a read took too long');
         if (gate.mustEnd(takenAt)) throw new StorageUnavailable('the read kept the log from being emptied');
       };
-      return read({ all, first, requireTime });
+      return read({ all, each, first, requireTime });
     } finally {
       if (database.isTransaction) database.exec('ROLLBACK');
     }
