@@ -67,7 +67,7 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
       },
     },
   });
-  const hub = createStreamHub({ ...config, storage });
+  const hub = createStreamHub({ ...config, storage, log, metrics });
   const readiness = createReadiness(credentials.webhook !== null, storage, log);
   const showMetrics = config.metricsEnabled ? exposeMetrics({
     metrics, storage, background, readiness, droppedLogLines, credentials: () => credentials,

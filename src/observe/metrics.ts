@@ -38,6 +38,8 @@ export interface Metrics {
   /** A read token was right: the one in use, or the one before it. */
   readTokenVerified(key: RotationKey): void;
   streamEnded(end: StreamEnd): void;
+  /** A stream's own read was refused, and is tried again. */
+  streamReadRefused(): void;
   credentialsReloaded(outcome: ReloadOutcome): void;
   webhookEnded(result: WebhookResult): void;
   signatureVerified(key: RotationKey): void;
@@ -60,6 +62,8 @@ export function createMetrics(): Metrics {
     ['key'], ROTATION_KEYS);
   const tokens = registry.counters('read_tokens_verified_total', 'Reads with a right token, by which one it was.', ['key'], ROTATION_KEYS);
   const streamEnds = registry.counters('message_streams_ended_total', 'Live streams by how they ended.', ['end'], STREAM_ENDS);
+  const streamReadsRefused = registry.counter('message_stream_reads_refused_total',
+    'Reads of live streams that were refused, and tried again.');
   const reloads = registry.counters('credentials_reloads_total', 'Reloads of the credentials: new ones taken, or all old ones kept.',
     ['outcome'], RELOAD_OUTCOMES);
   const stored = registry.counter('messages_stored_total', 'Messages stored since start.');
@@ -79,6 +83,7 @@ export function createMetrics(): Metrics {
     connectionRefused: () => refused.increment(),
     handshakeFailed: () => handshakes.increment(),
     readTokenVerified: (key) => tokens.with(key).increment(),
+    streamReadRefused: () => streamReadsRefused.increment(),
     streamEnded: (end) => streamEnds.with(end).increment(),
     credentialsReloaded: (outcome) => reloads.with(outcome).increment(),
     webhookEnded: (result) => webhooks.with(result).increment(),

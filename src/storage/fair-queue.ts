@@ -1,6 +1,6 @@
 /**
- * A queue in which no client's waiting can shut others out: clients have their turns one after the other (round robin), each with what it has
- * waited with longest, and where there is no more room the one that waits with the most gives way.
+ * A queue in which no client's waiting can shut others out: clients have their turns one after the other (round robin), each with what
+ * it has waited with longest, and where there is no more room the one that waits with the most gives way.
  */
 export interface FairQueue<Item> {
   /**

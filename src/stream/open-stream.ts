@@ -6,6 +6,8 @@ import type { MessageFilter, Sequence } from '../storage/storage.ts';
 /** Who reads a stream. */
 export interface StreamReader {
   readonly filter: MessageFilter;
+  /** Whom its reads are for (`Storage`). */
+  readonly client: string;
   /** What it has seen. */
   readonly after: Sequence;
   mayStillRead(): boolean;
@@ -13,7 +15,7 @@ export interface StreamReader {
 }
 
 /** A stream that is being written. */
-export interface OpenStream extends Pick<StreamReader, 'filter' | 'mayStillRead'> {
+export interface OpenStream extends Pick<StreamReader, 'filter' | 'client' | 'mayStillRead'> {
   readonly response: Writable;
   /** False once either side has ended it: nothing may be written any more. */
   readonly isOpen: () => boolean;
@@ -32,6 +34,7 @@ export function createOpenStream(response: Writable, reader: StreamReader, onClo
   const stream: OpenStream = {
     response,
     filter: reader.filter,
+    client: reader.client,
     mayStillRead: reader.mayStillRead,
     isOpen: () => ended === undefined && !response.destroyed,
     through: BigInt(reader.after),

@@ -1,3 +1,4 @@
+import { clientOf } from '../http/client.ts';
 import { badRequest, gone, UNAVAILABLE, unprocessable } from '../http/reply.ts';
 import { headerValues } from '../http/request-head.ts';
 import type { Handler } from '../http/router.ts';
@@ -25,18 +26,22 @@ export function createStreamMessages({ storage, hub, log, metrics }: StreamMessa
     if (reading.kind === 'malformed') return badRequest('the query is not valid percent-encoded UTF-8');
     if (reading.kind === 'invalid') return unprocessable(reading.faults);
     const { filter, begin } = reading;
+    const client = clientOf(request);
     // Read before the answer begins, so that all that is acknowledged after it is in the stream.
-    const newest = await storage.newestSequence();
+    const newest = await storage.newestSequence(client);
     const isGone = typeof begin === 'object' && !await storage.holds(begin.generation, begin.sequence);
     if (isGone) return gone('the position is of another database; begin again with after=start');
     if (request.method === 'HEAD') return { status: 200, headers: EVENT_STREAM_HEADERS, body: '' };
-    if (!hub.reserve()) return UNAVAILABLE;
+    if (!hub.reserve()) {
+      log('WARNING', 'read_refused', { request_id: requestId, reason: 'no place for another stream' });
+      return UNAVAILABLE;
+    }
     const after = begin === 'start' ? storage.beforeAll : begin === 'now' ? newest : begin.sequence;
     return {
       status: 200,
       headers: EVENT_STREAM_HEADERS,
       body: (response) => hub.open(response, {
-        filter, after, mayStillRead,
+        filter, client, after, mayStillRead,
         onEnded(end, messages) {
           metrics.streamEnded(end);
           log('INFO', 'stream_ended', { request_id: requestId, end, messages });

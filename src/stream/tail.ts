@@ -1,5 +1,5 @@
-import type { Sequence, Storage, StoredMessages } from '../storage/storage.ts';
 import { isWanted, type OpenStream } from './open-stream.ts';
+import { type ReadEvents, type StoredEvent, type StoredEvents, toBuffer } from './stored-events.ts';
 
 /** The streams that have come to the end of what is stored. They share one read of what comes next, whatever their number. */
 export interface Tail {
@@ -11,14 +11,13 @@ export interface Tail {
   wake(): void;
 }
 
-export type StoredItem = StoredMessages['items'][number];
-
-/** Messages read at once, and so written to each stream at once. */
+/** Messages read at once. */
 const PART_MESSAGES = 200;
-/** More than this not yet taken when there is more to write: that reader is too slow to be told as things happen. */
+/** A reader for whom more than this would wait, what is new included, is too slow to be told as things happen. */
 const MAX_BACKLOG_BYTES = 256 * 1024;
 
-export function createTail(storage: Pick<Storage, 'stored'>, eventOf: (item: StoredItem) => string): Tail {
+/** `beforeWriting` is called before the streams are written to. */
+export function createTail(read: ReadEvents, beforeWriting: () => void): Tail {
   /** Each was written all that was stored up to `through`, at least. */
   const streams = new Set<OpenStream>();
   let through = 0n;
@@ -40,25 +39,29 @@ export function createTail(storage: Pick<Storage, 'stored'>, eventOf: (item: Sto
     while (isWoken && streams.size > 0) {
       isWoken = false;
       const after = through;
-      const part = await storage.stored({ after: String(after), limit: PART_MESSAGES });
+      const part = await read({ after: String(after), limit: PART_MESSAGES }, () => streams.size > 0);
       // Otherwise all have gone meanwhile, and whoever came then is somewhere else.
-      if (through === after) broadcast(part, streams);
-      if (through === after) through = BigInt(part.through);
-      else isWoken = true;
-      isWoken ||= !part.isAll;
+      if (part !== null && through === after) {
+        broadcast(part);
+        through = part.through;
+        isWoken ||= !part.isAll;
+      } else {
+        isWoken = true;
+      }
     }
   }
 
-  function broadcast({ items, through: end }: StoredMessages, to: Iterable<OpenStream>): void {
-    const events = items.map((item) => ({ ...item, bytes: Buffer.from(eventOf(item)) }));
-    const all = Buffer.concat(events.map(({ bytes }) => bytes));
-    for (const stream of to) {
-      if (items.length > 0 && stream.response.writableLength > MAX_BACKLOG_BYTES) {
-        stream.end('too_slow');
-      } else if (stream.isOpen()) {
-        writeNew(stream, events, all, through);
-        stream.through = larger(stream.through, end);
-      }
+  function broadcast({ events, through: end }: StoredEvents): void {
+    beforeWriting();
+    // What is held is one copy for all streams.
+    const all = lazily(() => toBuffer(events));
+    const each = events.map((event) => ({ ...event, bytes: lazily(() => toBuffer([event])) }));
+    for (const stream of streams) {
+      if (!stream.isOpen()) continue;
+      const wantsAll = stream.through <= through && stream.filter.from === undefined && stream.filter.q === undefined;
+      if (!wantsAll) writeInTime(stream, each.filter((event) => isNew(event, stream)).map(({ bytes }) => bytes()), 1);
+      else if (events.length > 0) writeInTime(stream, [all()], events.length);
+      if (stream.through < end) stream.through = end;
     }
   }
 
@@ -74,18 +77,20 @@ export function createTail(storage: Pick<Storage, 'stored'>, eventOf: (item: Sto
   };
 }
 
-/** Writes of the events after `after` those that are new to a stream; `all` are all of them. What is held is one copy for all streams. */
-function writeNew(stream: OpenStream, events: readonly (StoredItem & { readonly bytes: Buffer })[], all: Buffer, after: bigint): void {
-  const { filter } = stream;
-  if (stream.through <= after && filter.from === undefined && filter.q === undefined) {
-    if (events.length > 0) stream.write(all, events.length);
-    return;
-  }
-  const wanted = events.filter(({ sequence, message }) => BigInt(sequence) > stream.through && isWanted(message, filter));
-  for (const { bytes } of wanted) stream.write(bytes, 1);
+function isNew({ sequence, message }: StoredEvent, { through, filter }: OpenStream): boolean {
+  return sequence > through && isWanted(message, filter);
 }
 
-function larger(a: bigint, b: Sequence): bigint {
-  const other = BigInt(b);
-  return a > other ? a : other;
+/** Writes chunks of so many messages each, or ends the stream where it is too slow for them. */
+function writeInTime(stream: OpenStream, chunks: readonly Buffer[], messagesEach: number): void {
+  const waiting = stream.response.writableLength;
+  const more = chunks.reduce((sum, { length }) => sum + length, 0);
+  if (more > 0 && waiting > 0 && waiting + more > MAX_BACKLOG_BYTES) return stream.end('too_slow');
+  for (const chunk of chunks) stream.write(chunk, messagesEach);
+}
+
+/** What is made at most once, and only where it is needed. */
+function lazily<Value>(make: () => Value): () => Value {
+  let made: Value | undefined;
+  return () => made ??= make();
 }

@@ -98,7 +98,7 @@ describe('GET /metrics', () => {
       'http_request_duration_seconds_count{route="/webhook"} 2', 'http_connections_refused_total 0',
       'webhook_signature_failures_total{reason="malformed"} 1', 'webhook_signature_failures_total{reason="missing"} 0',
       'webhook_duplicates_total 0', 'webhook_conflicting_duplicates_total 0', 'messages_stored_total 1',
-      'storage_queue_depth 0', 'storage_reads_waiting 0', 'storage_index_lag_messages 1', 'storage_background_failing{step="checkpoint"} 0', 'storage_batch_messages_count 1', 'storage_commit_duration_seconds_count 1', 'webhook_inbox_ready 1',
+      'storage_queue_depth 0', 'storage_reads_waiting 0', 'message_stream_reads_refused_total 0', 'storage_index_lag_messages 1', 'storage_background_failing{step="checkpoint"} 0', 'storage_batch_messages_count 1', 'storage_commit_duration_seconds_count 1', 'webhook_inbox_ready 1',
       'log_lines_dropped_total 0',
     ]) {
       assert.ok(text.includes(`\n${series}\n`), series);

@@ -1,6 +1,6 @@
 /** The hub of streams by itself, where time and a storage that fails are needed. */
 import assert from 'node:assert/strict';
-import { PassThrough } from 'node:stream';
+import { PassThrough, Writable } from 'node:stream';
 import { describe, test } from 'node:test';
 import { StorageUnavailable } from '../../src/errors.ts';
 import type { StreamEnd } from '../../src/observe/metrics.ts';
@@ -12,36 +12,51 @@ import { waitFor } from '../support/wait.ts';
 
 const NOTHING: StoredMessages = { items: [], through: '7', isAll: true };
 
-function start(stored: Storage['stored']) {
-  const hub = createStreamHub({ maxStreams: 3, storage: { generation: 'g', stored } });
+function start(stored: Storage['stored'], maxStreams = 3) {
+  const logs: { readonly event: string; readonly reason?: unknown }[] = [];
+  const refusals = { total: 0 };
+  const hub = createStreamHub({
+    maxStreams, storage: { generation: 'g', stored }, log: (_level, event, fields) => void logs.push({ event, ...fields }),
+    metrics: { streamReadRefused: () => { refusals.total += 1; } },
+  });
   const ends: StreamEnd[] = [];
   const open = () => {
     assert.ok(hub.reserve());
     const response = new PassThrough();
     let text = '';
     response.on('data', (chunk) => { text += String(chunk); });
-    hub.open(response, { filter: {}, after: '7', mayStillRead: () => true, onEnded: (end) => void ends.push(end) });
+    hub.open(response, { filter: {}, after: '7', client: '', mayStillRead: () => true, onEnded: (end) => void ends.push(end) });
     return { response, text: () => text };
   };
-  return { hub, open, ends };
+  return { hub, open, ends, logs, refusals };
 }
 
 /** A storage of messages with the sequences 1 to `newest()`, whose reads are of the moment in which they are asked. */
-function startNumbered(newest: () => number) {
+function startNumbered(newest: () => number, changes: Parameters<typeof message>[0] = {}, maxStreams = 3) {
   const asked: string[] = [];
   const held: { readonly after: string; release: () => void }[] = [];
   let isHolding = false;
-  const parts = start(async ({ after, limit }) => {
+  const stored: Storage['stored'] = async ({ after, limit }) => {
     asked.push(after);
     const first = Number(after) + 1;
     const last = Math.min(newest(), Number(after) + limit);
     const items = Array.from({ length: Math.max(0, last - first + 1) }, (_, index) =>
-      ({ sequence: String(first + index), message: message({ message_id: String(first + index) }) }));
+      ({ sequence: String(first + index), message: message({ message_id: String(first + index), ...changes }) }));
     const part = { items, through: String(Math.max(last, Number(after))), isAll: last === newest() };
     if (isHolding) await new Promise<void>((release) => held.push({ after, release }));
     return part;
+  };
+  return { ...start(stored, maxStreams), stored, asked, held, hold: (holds: boolean) => { isHolding = holds; } };
+}
+
+/** The same, whose reads are refused while it `fails`. */
+function startFailing(fails: () => boolean, newest: () => number) {
+  const numbered = startNumbered(newest);
+  const parts = start(async (query) => {
+    if (fails()) throw new StorageUnavailable('too many reads are waiting');
+    return numbered.stored(query);
   });
-  return { ...parts, asked, held, hold: (holds: boolean) => { isHolding = holds; } };
+  return { ...parts, numbered };
 }
 
 const idsIn = (text: string) => [...text.matchAll(/"message_id":"([0-9]+)"/g)].map(([, id]) => Number(id));
@@ -60,23 +75,88 @@ describe('the hub', () => {
     hub.close();
   });
 
-  test('ends the streams that a failing storage cannot go on with, and serves the next ones', async () => {
+  test('holds the streams that a failing storage cannot go on with, tells of it once, and goes on with them', async (t) => {
     let fails = true;
+    let newest = 8;
+    const { hub, open, ends, logs, refusals, numbered } = startFailing(() => fails, () => newest);
+    t.after(hub.close);
+    const readers = [open(), open()];
+    await waitFor('two refusals each', () => refusals.total >= 4);
+    assert.deepEqual(logs, [{ event: 'read_refused', path: '/messages/stream', reason: 'too many reads are waiting' }]);
+    fails = false;
+    await waitFor('the message', () => readers.every((reader) => idsIn(reader.text()).length === 1));
+    await waitFor('the line', () => logs.length === 2);
+    assert.deepEqual(logs[1], { event: 'stream_reads_resumed' });
+
+    await waitFor('both at the end', () => numbered.asked.length >= 4);
+    fails = true;
+    newest = 300;
+    for (let wakes = 0; wakes < 5; wakes += 1) hub.wake();
+    await waitFor('the next refusal', () => logs.length === 3);
+    newest = 600;
+    hub.wake();
+    fails = false;
+    await waitFor('all', () => readers.every((reader) => idsIn(reader.text()).length === 593));
+    for (const reader of readers) assert.deepEqual(idsIn(reader.text()), numbers(8, 600));
+    assert.deepEqual(ends, []);
+  });
+
+  test('shows that the connection stands, lets readers go and come, and ends with the service while a read is tried again', async (t) => {
+    t.mock.timers.enable({ apis: ['setInterval'] });
+    let fails = true;
+    const { hub, open, ends, refusals } = startFailing(() => fails, () => 8);
+    const [gone, stays] = [open(), open()];
+    await waitFor('refusals', () => refusals.total >= 2);
+    t.mock.timers.tick(15_000);
+    await waitFor('the heartbeat', () => stays.text().includes(': heartbeat'));
+    gone.response.destroy();
+    await waitFor('its end', () => ends.length === 1);
+    const comes = open();
+    fails = false;
+    await waitFor('the message', () => [stays, comes].every((reader) => idsIn(reader.text()).length === 1));
+    assert.doesNotMatch(gone.text(), /data: /);
+    fails = true;
+    const { total } = refusals;
+    hub.wake();
+    const behind = open();
+    await waitFor('refusals at the end and behind', () => refusals.total >= total + 2);
+    hub.close();
+    await waitFor('their ends', () => ends.length === 4);
+    assert.deepEqual(ends, ['client_gone', 'shutting_down', 'shutting_down', 'shutting_down']);
+    fails = false;
+    assert.deepEqual(idsIn(behind.text()), []);
+  });
+
+  test('ends the streams whose token is revoked while a read is tried again', async () => {
+    let isAllowed = true;
+    const { hub, ends, refusals } = startFailing(() => true, () => 8);
+    assert.ok(hub.reserve());
+    hub.open(new PassThrough().resume(), { filter: {}, client: '', after: '7', mayStillRead: () => isAllowed, onEnded: (end) => void ends.push(end) });
+    await waitFor('a refusal', () => refusals.total > 0);
+    isAllowed = false;
+    hub.recheck();
+    assert.equal(hub.size(), 1);
+    await waitFor('its end', () => hub.size() === 0);
+    const { total } = refusals;
+    assert.deepEqual(ends, ['no_longer_authorized']);
+    hub.wake();
+    assert.equal(refusals.total, total);
+  });
+
+  test('ends the streams of a storage that is closed', async () => {
+    let isClosed = false;
     const { hub, open, ends } = start(async () => {
-      if (fails) throw new StorageUnavailable('a reader failed');
+      if (isClosed) throw new StorageUnavailable('the storage is closed');
       return NOTHING;
     });
+    const atEnd = open();
+    await waitFor('the beginning', () => atEnd.text() !== '');
+    isClosed = true;
     open();
     await waitFor('its end', () => ends.length === 1);
-    assert.deepEqual(ends, ['storage_unavailable']);
-    fails = false;
-    open();
-    fails = true;
-    await waitFor('another end', () => {
-      hub.wake();
-      return ends.length === 2;
-    });
-    assert.deepEqual([ends[1], hub.size()], ['storage_unavailable', 0]);
+    hub.wake();
+    await waitFor('the other end', () => ends.length === 2);
+    assert.deepEqual(ends, ['storage_unavailable', 'storage_unavailable']);
   });
 
   test('reads nothing where nobody reads it', async () => {
@@ -108,7 +188,7 @@ describe('the hub', () => {
     const begin = () => {
       assert.ok(hub.reserve());
       const response = new PassThrough({ highWaterMark: 1024 });
-      hub.open(response, { filter: {}, after: '0', mayStillRead: () => true, onEnded() {} });
+      hub.open(response, { filter: {}, after: '0', client: '', mayStillRead: () => true, onEnded() {} });
       return response;
     };
     const one = begin();
@@ -138,7 +218,7 @@ describe('the hub', () => {
       assert.ok(hub.reserve());
       const got: Buffer[] = [];
       const response = new PassThrough().on('data', (chunk: Buffer) => void got.push(chunk));
-      hub.open(response, { filter, after: '7', mayStillRead: () => true, onEnded() {} });
+      hub.open(response, { filter, after: '7', client: '', mayStillRead: () => true, onEnded() {} });
       return got;
     });
     await waitFor('all at the end', () => asked.length >= 4);
@@ -149,6 +229,60 @@ describe('the hub', () => {
     const [, bySender = [], byText = []] = chunks.map(events);
     assert.equal(bySender.length, 2);
     bySender.forEach((chunk, index) => assert.equal(chunk, byText[index]));
+  });
+
+  test('holds little for readers that take nothing, at the end and behind, beside one that takes all', async (t) => {
+    for (const [filter, changes] of [[{}, {}], [{ q: '\u0001' }, {}], [{ from: message().from }, { text: 'x' }]] as const) {
+      let newest = 40;
+      const { stored, asked } = startNumbered(() => newest, { text: '\u0001'.repeat(4000), ...changes });
+      const { hub, ends } = start(async (query) => {
+        const part = await stored(query);
+        // As each read does: what was written meanwhile leaves.
+        await new Promise((resolve) => setImmediate(resolve));
+        return part;
+      }, 30);
+      t.after(hub.close);
+      const begin = (after: string, take: (chunk: Buffer, taken: () => void) => void) => {
+        assert.ok(hub.reserve());
+        const response = new Writable({ highWaterMark: 64 * 1024, write: (chunk, _encoding, taken) => take(chunk, taken) });
+        hub.open(response, { filter, client: '', after, mayStillRead: () => true, onEnded: (end) => void ends.push(end) });
+        return response;
+      };
+      const silent = ['0', '0', '0', '40', '40', '40'].map((after) => begin(after, () => {}));
+      let text = '';
+      begin('40', (chunk, taken) => {
+        text += String(chunk);
+        taken();
+      });
+      await waitFor('all begun', () => asked.length >= silent.length);
+      let most = 0;
+      while (newest < 8000 && ends.length < 3) {
+        newest += 40;
+        hub.wake();
+        await waitFor('what is new', () => idsIn(text).at(-1) === newest);
+        most = Math.max(most, ...silent.filter(({ destroyed }) => !destroyed).map(({ writableLength }) => writableLength));
+      }
+      assert.ok(most > 32 * 1024 && most <= 256 * 1024, `${most} bytes`);
+      assert.deepEqual(new Set(ends), new Set(['too_slow']));
+      assert.deepEqual(idsIn(text), numbers(41, newest));
+    }
+  });
+
+  test('ends those for whom the most waits where too much waits for all together', async (t) => {
+    const STREAMS = 400;
+    const { hub, ends } = startNumbered(() => 1000, { text: '\u0001'.repeat(4000) }, STREAMS);
+    t.after(hub.close);
+    const responses = Array.from({ length: STREAMS }, () => {
+      assert.ok(hub.reserve());
+      const response = new PassThrough({ highWaterMark: 64 * 1024 });
+      hub.open(response, { filter: {}, client: '', after: '0', mayStillRead: () => true, onEnded: (end) => void ends.push(end) });
+      return response;
+    });
+    await waitFor('room', () => ends.length > 0 && responses.every((response) => response.destroyed || response.writableNeedDrain));
+    const waiting = responses.filter(({ destroyed }) => !destroyed).reduce((sum, response) => sum + response.writableLength, 0);
+    assert.ok(waiting <= 33 * 1024 * 1024, `${waiting} bytes`);
+    assert.deepEqual(new Set(ends), new Set(['too_slow']));
+    assert.ok(hub.size() > STREAMS / 4);
   });
 
   test('lets nobody join those at the end who has seen less than they have', async () => {
@@ -199,7 +333,7 @@ describe('the hub', () => {
       assert.ok(hub.reserve());
       const gone = new PassThrough();
       gone.destroy();
-      hub.open(gone, { filter: {}, after: '7', mayStillRead: () => true, onEnded: (end) => void ends.push(end) });
+      hub.open(gone, { filter: {}, after: '7', client: '', mayStillRead: () => true, onEnded: (end) => void ends.push(end) });
     }
     assert.equal(hub.size(), 0);
   });

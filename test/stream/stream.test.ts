@@ -141,6 +141,7 @@ describe('streams', () => {
     assert.equal(await app.metric('message_streams_open'), 2);
     const refused = await ask(stream(app));
     assert.deepEqual([refused.status, refused.headers['retry-after']], [503, '1']);
+    assert.equal(app.logs.find(({ event }) => event === 'read_refused')?.['reason'], 'no place for another stream');
     readers[0].close();
     await waitFor('a free place', async () => await app.metric('message_streams_open') === 1);
     assert.equal(await app.metric('message_streams_ended_total{end="client_gone"}'), 1);
