@@ -7,11 +7,13 @@ import { drainUnderLoad } from './drain.ts';
 import { foreignReader, failedCheckpoint } from './log-growth.ts';
 import { kills } from './kills.ts';
 import { busyReader, overload } from './overload.ts';
+import { queuedSearches, silentStreams } from './readers.ts';
 import type { Figure, Scenario } from './scenario.ts';
 import { syncOrder } from './sync-order.ts';
 
 const SCENARIOS: readonly Scenario[] = [
-  kills, syncOrder, failedSync, diskFull, foreignReader, failedCheckpoint, drainUnderLoad, busyReader, slowClients, largeBodies, tinyChunks, overload,
+  kills, syncOrder, failedSync, diskFull, foreignReader, failedCheckpoint, drainUnderLoad, busyReader, slowClients, silentStreams,
+  queuedSearches, largeBodies, tinyChunks, overload,
 ];
 
 const isInstalled = (command: string) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;
