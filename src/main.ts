@@ -7,8 +7,9 @@ import { readEnvironment } from './config/environment.ts';
 import { guardsOf, warningsOf } from './config/warnings.ts';
 import { StartRefused } from './errors.ts';
 import { createLineWriter, openLogDescriptor, type LineWriter } from './observe/line-writer.ts';
-import { createLog, describeError, type Log, type LogFields } from './observe/log.ts';
+import { createLog, describeError, describeLostLines, type Log, type LogFields } from './observe/log.ts';
 import { missingHardening, readHardening } from './operations/hardening.ts';
+import type { TakeSignals } from './signals.ts';
 import { watchTerminal } from './terminal.ts';
 import { readVersion } from './version.ts';
 
@@ -25,10 +26,10 @@ const LAST_FLUSH_MS = 500;
 const FAILURE_STOP_MS = 1000;
 
 /** Runs the service until a signal or a failure ends the process. `args` are the command line's after the script. */
-export async function main(args: readonly string[]): Promise<void> {
+export async function main(args: readonly string[], takeSignals: TakeSignals): Promise<void> {
   // Files that this process creates, the database above all, are readable by their owner only.
   process.umask(0o077);
-  const lines = createLineWriter(openLogDescriptor(STDOUT));
+  const lines = createLineWriter(openLogDescriptor(STDOUT), describeLostLines);
   const plainLog = createLog(lines, 'INFO');
   const exit = (status: number) => exitAfterFlush(lines, status);
 
@@ -48,7 +49,7 @@ export async function main(args: readonly string[]): Promise<void> {
     plainLog('INFO', 'config_valid', { warnings: warningsOf(reading.value, Date.now()) });
     return exit(EXIT_OK);
   }
-  await serve(reading.value, lines);
+  await serve(reading.value, lines, takeSignals);
 }
 
 const USAGE = 'the arguments are none, --check-config or --version';
@@ -84,7 +85,7 @@ function describeStart(config: Config): LogFields {
   };
 }
 
-async function serve(config: Config, lines: LineWriter): Promise<void> {
+async function serve(config: Config, lines: LineWriter, takeSignals: TakeSignals): Promise<void> {
   const log = createLog(lines, config.logLevel);
   const fail = (error: unknown) => {
     log('ERROR', 'unexpected_error', describeError(error));
@@ -99,8 +100,8 @@ async function serve(config: Config, lines: LineWriter): Promise<void> {
   });
   const readAgain = () => readEnvironment(process.env, (environment) => readCredentials(environment, config));
   const isTerminalGone = watchTerminal();
-  process.on('SIGHUP', () => {
-    if (isTerminalGone()) shutdown.onSignal('SIGHUP');
+  takeSignals((signal) => {
+    if (signal !== 'SIGHUP' || isTerminalGone()) shutdown.onSignal(signal);
     else void starting.then((app) => app.reload(readAgain()), () => {});
   });
   try {
@@ -134,9 +135,6 @@ function createShutdown(log: Log, lines: LineWriter) {
     if (stopping) endAtOnce();
     else void shutDown(signal);
   };
-  process.on('SIGTERM', onSignal);
-  process.on('SIGINT', onSignal);
-
   return {
     onSignal,
     watch(started: App): void {

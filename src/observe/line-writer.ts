@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
  * come meanwhile gathered for the next. (`process.stdout` blocks the whole process on a pipe that nobody reads.)
  */
 export interface LineWriter {
-  /** Queues one line, the newline added here. Past the bound, or after the descriptor failed, the line is counted as dropped. */
+  /** Queues one line, the newline added here. Past the bound, or while nobody has the other end of the pipe, it is counted as dropped. */
   write(line: string): void;
   /** How many lines were dropped so far. */
   dropped(): number;
@@ -17,9 +17,11 @@ export interface LineWriter {
 
 /** Most text held for a slow reader of the log beside what is being written, in UTF-16 units: some 30,000 lines. */
 const MAX_QUEUED_UNITS = 8 * 1024 * 1024;
-/** Errors after which nobody reads any more. Others pass: a full disk, or a full pipe that its other user made non-blocking. */
-const FINAL_ERRORS = new Set<string | undefined>(['EPIPE', 'EBADF']);
+/** After an error that passes: a full disk, or a full pipe that its other user made non-blocking. */
 const RETRY_MS = 20;
+/** Between two lines that try whether a pipe without a reader (EPIPE) has one again, as a named one can. */
+const NEW_READER_MS = 200;
+const NEWLINE = 0x0a;
 
 /** Kept, as a collected socket would close its descriptor. */
 const nonBlocking: Socket[] = [];
@@ -41,53 +43,69 @@ export function openLogDescriptor(standard: number): number {
   }
 }
 
-export function createLineWriter(fd: number): LineWriter {
-  let queued: string[] = [];
-  let queuedUnits = 0;
+/** `describeLost` makes the line that says how many were dropped; it stands where they would. */
+export function createLineWriter(fd: number, describeLost: (lines: number) => string): LineWriter {
+  let queued = '';
+  let queuedLines = 0;
   let inFlight = 0;
   let droppedLines = 0;
-  let failed = false;
+  /** Of the dropped ones: told of in what is queued or written, and in what was written. */
+  let toldLines = 0;
+  let toldForSure = 0;
+  let isLineTorn = false;
+  let readerAwaitedUntil = -Infinity;
   let whenIdle: (() => void)[] = [];
 
   function writeQueued(): void {
-    const chunk = Buffer.from(queued.join(''));
-    inFlight = queued.length;
-    queued = [];
-    queuedUnits = 0;
-    writeFrom(chunk, 0);
+    const chunk = Buffer.from(isLineTorn ? `\n${queued}` : queued);
+    inFlight = queuedLines;
+    queued = '';
+    queuedLines = 0;
+    writeFrom(chunk, 0, toldLines);
   }
 
-  function writeFrom(chunk: Buffer, offset: number): void {
+  function writeFrom(chunk: Buffer, offset: number, told: number): void {
     write(fd, chunk, offset, chunk.length - offset, null, (error, written) => {
-      if (error !== null && FINAL_ERRORS.has(error.code)) fail();
-      else if (error !== null) setTimeout(writeFrom, RETRY_MS, chunk, offset);
-      else if (offset + written < chunk.length) writeFrom(chunk, offset + written);
-      else settle();
+      if (error?.code === 'EPIPE') {
+        if (offset > 0) isLineTorn = chunk[offset - 1] !== NEWLINE;
+        return lose(performance.now() + NEW_READER_MS);
+      }
+      // By now the descriptor may be that of something else.
+      if (error?.code === 'EBADF') return lose(Infinity);
+      if (error !== null) return void setTimeout(writeFrom, RETRY_MS, chunk, offset, told);
+      if (offset + written < chunk.length) return writeFrom(chunk, offset + written, told);
+      isLineTorn = false;
+      toldForSure = told;
+      settle();
     });
   }
 
-  function fail(): void {
-    failed = true;
-    droppedLines += inFlight + queued.length;
-    queued = [];
+  function lose(until: number): void {
+    readerAwaitedUntil = until;
+    droppedLines += inFlight + queuedLines;
+    toldLines = toldForSure;
+    queued = '';
+    queuedLines = 0;
     settle();
   }
 
   function settle(): void {
     inFlight = 0;
-    if (queued.length > 0) return writeQueued();
+    if (queuedLines > 0) return writeQueued();
     for (const resolve of whenIdle) resolve();
     whenIdle = [];
   }
 
   return {
     write(line) {
-      if (failed || queuedUnits + line.length > MAX_QUEUED_UNITS) {
+      if (queued.length + line.length > MAX_QUEUED_UNITS || performance.now() < readerAwaitedUntil) {
         droppedLines += 1;
         return;
       }
-      queued.push(`${line}\n`);
-      queuedUnits += line.length + 1;
+      if (droppedLines > toldLines) queued += `${describeLost(droppedLines - toldLines)}\n`;
+      toldLines = droppedLines;
+      queued += `${line}\n`;
+      queuedLines += 1;
       if (inFlight === 0) writeQueued();
     },
     dropped: () => droppedLines,

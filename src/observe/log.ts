@@ -24,6 +24,11 @@ export function createLog(lines: LineWriter, lowest: LogLevel, now: () => number
   };
 }
 
+/** The line that stands for so many that were lost, as nobody took them. */
+export function describeLostLines(lines: number): string {
+  return JSON.stringify({ ts: new Date().toISOString(), level: 'WARNING', event: 'log_lines_lost', lines });
+}
+
 /**
  * What may be said of an unexpected error: its name, code and where it was thrown. Not its message, which can hold a
  * piece of the input (JSON.parse quotes it).

@@ -8,12 +8,13 @@ import { temporaryFolder } from '../support/temporary.ts';
 import { waitFor } from '../support/wait.ts';
 
 const LONG_FLUSH_MS = 10_000;
+const describeLost = (lines: number) => `lost ${lines}`;
 
 describe('createLineWriter', () => {
   test('writes every line, in order', async (t) => {
     const path = join(temporaryFolder(t), 'log');
     const fd = openSync(path, 'w');
-    const lines = createLineWriter(fd);
+    const lines = createLineWriter(fd, describeLost);
     const expected = Array.from({ length: 1000 }, (_, index) => `line ${index} é`);
     for (const line of expected) lines.write(line);
     await lines.flush(LONG_FLUSH_MS);
@@ -33,7 +34,7 @@ describe('createLineWriter', () => {
 
   test('drops and counts lines when nobody reads, without blocking, and goes on when somebody does', async (t) => {
     const { reader, writer } = openPipe(temporaryFolder(t));
-    const lines = createLineWriter(writer);
+    const lines = createLineWriter(writer, describeLost);
     const line = 'x'.repeat(1024 * 1024);
     for (let written = 0; written < 20; written += 1) lines.write(line);
     assert.ok(lines.dropped() > 0);
@@ -55,7 +56,7 @@ describe('createLineWriter', () => {
 
   test('counts lines as dropped once the reader has gone', async (t) => {
     const { reader, writer } = openPipe(temporaryFolder(t));
-    const lines = createLineWriter(writer);
+    const lines = createLineWriter(writer, describeLost);
     closeSync(reader);
     lines.write('first');
     await lines.flush(LONG_FLUSH_MS);
@@ -64,9 +65,67 @@ describe('createLineWriter', () => {
     closeSync(writer);
   });
 
+  /** All that is in the pipe now. */
+  function readAll(reader: number): string {
+    let text = '';
+    const buffer = Buffer.alloc(1024 * 1024);
+    try {
+      for (let read = 0; (read = readSync(reader, buffer)) > 0;) text += buffer.toString('utf8', 0, read);
+    } catch {
+      // Empty: EAGAIN.
+    }
+    return text;
+  }
+
+  test('goes on when another reader comes, and says in one line how many it has missed', async (t) => {
+    const folder = temporaryFolder(t);
+    const { reader, writer } = openPipe(folder);
+    t.after(() => closeSync(writer));
+    const lines = createLineWriter(writer, describeLost);
+    for (let readers = 0, current = reader; readers < 3; readers += 1) {
+      closeSync(current);
+      lines.write('missed');
+      await lines.flush(LONG_FLUSH_MS);
+      current = openSync(join(folder, 'pipe'), constants.O_RDONLY | constants.O_NONBLOCK);
+      const before = lines.dropped();
+      let received = '';
+      await waitFor('a line', async () => {
+        lines.write('line');
+        await lines.flush(LONG_FLUSH_MS);
+        received += readAll(current);
+        return received !== '';
+      });
+      const missed = /^lost ([0-9]+)\nline\n$/.exec(received)?.[1];
+      assert.ok(missed !== undefined && Number(missed) >= 1, received);
+      assert.ok(lines.dropped() >= before);
+      if (readers === 2) closeSync(current);
+    }
+  });
+
+  test('begins a line of its own for another reader where one was torn', async (t) => {
+    const folder = temporaryFolder(t);
+    const { reader, writer } = openPipe(folder);
+    t.after(() => closeSync(writer));
+    const lines = createLineWriter(writer, describeLost);
+    lines.write('x'.repeat(1024 * 1024));
+    await lines.flush(1);
+    closeSync(reader);
+    await lines.flush(LONG_FLUSH_MS);
+    const another = openSync(join(folder, 'pipe'), constants.O_RDONLY | constants.O_NONBLOCK);
+    t.after(() => closeSync(another));
+    let received = '';
+    await waitFor('a whole line', async () => {
+      lines.write('line');
+      await lines.flush(LONG_FLUSH_MS);
+      received += readAll(another);
+      return received.endsWith('line\n');
+    });
+    assert.match(received, /^x*\nlost [0-9]+\nline\n$/);
+  });
+
   test('waits for a stalled reader no longer than it is told', async (t) => {
     const { reader, writer } = openPipe(temporaryFolder(t));
-    const lines = createLineWriter(writer);
+    const lines = createLineWriter(writer, describeLost);
     lines.write('x'.repeat(1024 * 1024));
     await lines.flush(1);
     closeSync(reader);

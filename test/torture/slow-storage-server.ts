@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startApp } from '../../src/app.ts';
 import { createLineWriter } from '../../src/observe/line-writer.ts';
-import { createLog } from '../../src/observe/log.ts';
+import { createLog, describeLostLines } from '../../src/observe/log.ts';
 import { createGroupCommit } from '../../src/storage/group-commit.ts';
 import { openSqliteStorage, QUEUE_CAPACITY } from '../../src/storage/sqlite/adapter.ts';
 import type { AppendOutcome } from '../../src/storage/storage.ts';
@@ -11,7 +11,7 @@ import { testConfig } from '../support/app.ts';
 
 const PER_SECOND = 2000;
 
-const lines = createLineWriter(1);
+const lines = createLineWriter(1, describeLostLines);
 const log = createLog(lines, 'INFO');
 await startApp({
   config: testConfig({ DATABASE_URL: process.env['DATABASE_URL'] ?? '', MAX_CONNECTIONS: '5000' }),
