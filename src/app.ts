@@ -27,7 +27,10 @@ export interface App extends OpenPorts {
   readonly failure: Promise<UnavailableReason>;
   /** Takes credentials that were read anew, or keeps all of the old ones where they have a problem. No request is lost for it. */
   reload(reading: Reading<Credentials>): void;
-  /** Answers what was received, then ends, within the time given or else the configured one. Never rejects. */
+  /**
+   * Goes on for the configured delay while it is not ready, then answers what was received and ends. With a time given it ends within
+   * that, without a delay. Never rejects.
+   */
   stop(timeoutMs?: number): Promise<StopReport>;
 }
 
@@ -78,7 +81,7 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
   });
   const guards = createGuards(config, () => credentials, metrics);
   const ports = createPorts(config, (sides) => routesOf(sides, handlers, guards), {
-    onAnswered: (answered) => reportAnswered(answered, log, metrics),
+    onAnswered: (answered) => reportAnswered(answered, readiness.isDraining(), log, metrics),
     onConnectionRefused: metrics.connectionRefused,
     onHandshakeFailed: metrics.handshakeFailed,
     onFailed: (requestId, error) => reportFailure(requestId, error, log),
@@ -100,9 +103,11 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
         if (renewed.tls !== null) ports.renewTls(renewed.tls);
       },
     }),
-    async stop(timeoutMs = config.shutdownTimeoutMs) {
+    async stop(givenMs) {
       readiness.drain();
+      if (givenMs === undefined) await Promise.race([delay(config.shutdownDelayMs, undefined, { ref: false }), storage.failure]);
       hub.close();
+      const timeoutMs = givenMs ?? config.shutdownTimeoutMs;
       const deadline = delay(timeoutMs, false, { ref: false });
       const report = await ports.drain(timeoutMs * DRAIN_SHARE);
       readiness.stop();
@@ -172,10 +177,10 @@ function exposeMetrics(parts: ExposedParts) {
   return createShowMetrics(metrics.registry, () => Promise.all([refreshProcess(), refreshSizes()]));
 }
 
-function reportAnswered(answered: Answered, log: Log, metrics: Metrics): void {
+function reportAnswered(answered: Answered, isDraining: boolean, log: Log, metrics: Metrics): void {
   const { requestId, method, route, status, latencyMs, remoteAddress } = answered;
   metrics.requestAnswered(method, route, status, latencyMs);
-  log(levelOf(status), 'request', {
+  log(levelOf(status, isDraining), 'request', {
     request_id: requestId,
     method,
     path: route,
@@ -190,7 +195,8 @@ function reportFailure(requestId: string, error: unknown, log: Log): void {
   else log('ERROR', 'unexpected_error', { request_id: requestId, ...describeError(error) });
 }
 
-function levelOf(status: number): LogLevel {
-  if (status >= 500) return 'ERROR';
+function levelOf(status: number, isDraining: boolean): LogLevel {
+  // What an orderly end refuses is sent again, to the next process.
+  if (status >= 500 && !(status === 503 && isDraining)) return 'ERROR';
   return status >= 400 ? 'WARNING' : 'INFO';
 }

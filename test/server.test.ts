@@ -6,9 +6,12 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test, type TestContext } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { hasOpenssl, makeCertificate } from './support/certificates.ts';
 import { message, sign } from './support/messages.ts';
+import { readEvents } from './support/event-stream.ts';
 import { connectRaw } from './support/raw-http.ts';
+import { ask } from './support/request.ts';
 import { CHECKOUT, startServerProcess, type ServerProcess, type ServerProcessOptions } from './support/server-process.ts';
 import { temporaryFolder } from './support/temporary.ts';
 import { waitFor } from './support/wait.ts';
@@ -168,6 +171,43 @@ describe('the end', () => {
     });
   }
 
+  /** Loaded before the service: sends the signal to itself while a module of it is being loaded. */
+  const signalWhileLoading = (module: string) => {
+    const source = `import { registerHooks } from 'node:module';
+      registerHooks({ load(url, context, next) {
+        if (/[/]${module}[.][jt]s$/.test(url)) process.kill(process.pid, 'SIGTERM');
+        return next(url, context);
+      } });`;
+    return ['--import', `data:text/javascript,${encodeURIComponent(source)}`];
+  };
+  const asFirstProcess = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child'];
+  const [unshare = '', ...unshareArguments] = asFirstProcess;
+  const canUnshare = spawnSync(unshare, [...unshareArguments, 'true']).status === 0;
+
+  for (const script of ['dist/server.js', 'src/server.ts'] as const) {
+    for (const module of ['main', 'app', 'writer', 'indexer']) {
+      for (const wrapper of [[], asFirstProcess]) {
+        const where = wrapper.length === 0 ? '' : ', as the first process of a container';
+        test(`comes with status 0 on a signal while ${script} loads its ${module}${where}`, async (t) => {
+          if (wrapper.length > 0 && !canUnshare) return t.skip('needs root and unshare');
+          const { server } = start(t, { script, wrapper, nodeArguments: signalWhileLoading(module) });
+          assert.deepEqual(await server.ended, { code: 0, signal: null });
+          assert.equal((await server.line('stopping'))['cause'], 'SIGTERM');
+        });
+      }
+    }
+  }
+
+  test('comes with status 0 on a signal at any moment of the start, or by the signal before Node.js has run a line', async (t) => {
+    for (let offsetMs = 0; offsetMs <= 300; offsetMs += 20) {
+      const { server } = start(t, { script: 'dist/server.js' });
+      await delay(offsetMs);
+      server.child.kill('SIGTERM');
+      const { code, signal } = await server.ended;
+      assert.ok(code === 0 || (signal === 'SIGTERM' && server.lines.length === 0), `after ${offsetMs} ms: ${code} ${signal}`);
+    }
+  });
+
   test('loses nothing that was acknowledged under load, and leaves every request answered or its connection closed', async (t) => {
     const { path, server } = start(t);
     const url = await server.url();
@@ -192,6 +232,26 @@ describe('the end', () => {
     t.after(() => database.close());
     const stored = new Set(database.prepare('SELECT message_id FROM messages').all().map((row) => row['message_id']));
     assert.deepEqual(acknowledged.filter((id) => !stored.has(id)), []);
+  });
+
+  test('comes after a delay in which it is not ready, takes new connections and keeps its streams, or at once on a second signal', async (t) => {
+    const { server } = start(t, {}, { SHUTDOWN_DELAY_MS: '600000' });
+    const url = await server.url();
+    const stream = await readEvents(t, `${url}/messages/stream`);
+    server.child.kill('SIGTERM');
+    await waitFor('not ready', async () => (await fetch(`${url}/health/ready`)).status === 503);
+    for (const message_id of ['one', 'two']) {
+      const body = JSON.stringify(message({ message_id }));
+      assert.equal((await ask(`${url}/webhook`, { method: 'POST', body, headers: { 'X-Signature': sign(body) } })).status, 200);
+    }
+    await stream.has(2);
+    server.child.kill('SIGTERM');
+    assert.deepEqual(await server.ended, { code: null, signal: 'SIGKILL' });
+
+    const short = start(t, {}, { SHUTDOWN_DELAY_MS: '100' }).server;
+    await short.url();
+    short.child.kill('SIGTERM');
+    assert.deepEqual(await short.ended, { code: 0, signal: null });
   });
 
   test('comes at once on a second signal', async (t) => {

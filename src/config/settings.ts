@@ -39,7 +39,9 @@ export interface Settings {
   readonly dashboardEnabled: boolean;
   /** Longest time for a read, waiting included, in milliseconds. */
   readonly queryTimeoutMs: number;
-  /** Longest time from SIGTERM to the end of the process, in milliseconds. */
+  /** From SIGTERM on, how long the service still takes what comes while it says that it is not ready, in milliseconds. */
+  readonly shutdownDelayMs: number;
+  /** Longest time from then to the end of the process, in milliseconds. */
   readonly shutdownTimeoutMs: number;
 }
 
@@ -97,6 +99,7 @@ export function readSettings(environment: Environment): Settings {
     requestTimeoutMs: milliseconds('REQUEST_TIMEOUT_MS', 30_000),
     idleTimeoutMs: milliseconds('IDLE_TIMEOUT_MS', 75_000),
     queryTimeoutMs: milliseconds('QUERY_TIMEOUT_MS', 5000),
+    shutdownDelayMs: wholeNumber('SHUTDOWN_DELAY_MS', 0, 0, LARGEST_TIMEOUT_MS),
     shutdownTimeoutMs: milliseconds('SHUTDOWN_TIMEOUT_MS', 8000),
   };
   const { privateSide } = settings;

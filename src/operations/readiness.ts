@@ -12,6 +12,7 @@ export interface Readiness {
   watch(): void;
   /** From now on the process is not ready, as it is about to stop. */
   drain(): void;
+  isDraining(): boolean;
   /** Ends the checks. */
   stop(): void;
 }
@@ -66,6 +67,7 @@ export function createReadiness(hasSecret: boolean, storage: Pick<Storage, 'prob
       timer = setInterval(() => void check(), CHECK_INTERVAL_MS);
     },
     drain() { draining = true; },
+    isDraining: () => draining,
     stop() { clearInterval(timer); },
   };
 }

@@ -172,8 +172,11 @@ function report(requestId: string, ending: Ending, { log, metrics }: ReceiveOpti
   });
 }
 
+/** Of an orderly end: whoever sends again gets to the next process. */
+const ORDERLY_REASONS: ReadonlySet<string> = new Set(['shutting down', 'the storage is closed']);
+
 function levelOf(ending: Ending): LogLevel {
-  if (ending.result === 'unavailable') return 'ERROR';
+  if (ending.result === 'unavailable' && !ORDERLY_REASONS.has(ending.reason)) return 'ERROR';
   return ending.result === 'ok' && ending.outcome !== 'conflicting_duplicate' ? 'INFO' : 'WARNING';
 }
 

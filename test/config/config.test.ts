@@ -60,7 +60,7 @@ describe('readConfig', () => {
   test('names every problem at once, and no value', () => {
     const canary = 'canary-4711';
     const names = ['DATABASE_URL', 'LOG_LEVEL', 'ENABLE_METRICS', 'ENABLE_DASHBOARD', 'PORT', 'PRIVATE_PORT', 'SIGNATURE_SCHEMES', 'SIGNATURE_TOLERANCE_SECONDS', 'REQUIRE_HARDENED', 'MAX_BODY_BYTES', 'MAX_CONNECTIONS', 'MAX_STREAMS', 'HEADER_TIMEOUT_MS',
-      'REQUEST_TIMEOUT_MS', 'IDLE_TIMEOUT_MS', 'QUERY_TIMEOUT_MS', 'SHUTDOWN_TIMEOUT_MS', 'READ_TOKEN', 'METRICS_TOKEN'];
+      'REQUEST_TIMEOUT_MS', 'IDLE_TIMEOUT_MS', 'QUERY_TIMEOUT_MS', 'SHUTDOWN_DELAY_MS', 'SHUTDOWN_TIMEOUT_MS', 'READ_TOKEN', 'METRICS_TOKEN'];
     const problems = problemsOf(Object.fromEntries(names.map((name) => [name, `${canary}:?`])));
     assert.deepEqual(problems.map((problem) => problem.split(' ')[0]), names);
     assert.ok(!problems.join().includes(canary));

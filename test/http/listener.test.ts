@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
+import type { UnavailableReason } from '../../src/errors.ts';
 import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
 import type { AppendOutcome } from '../../src/storage/storage.ts';
 import { startTestApp } from '../support/app.ts';
@@ -196,6 +197,29 @@ describe('draining', () => {
     const { drained, unanswered } = await stopped;
     assert.ok(drained >= 2, String(drained));
     assert.equal(unanswered, 0);
+    // An orderly end is no error.
+    const refused = slow.logs.filter(({ status, result }) => status === 503 || result === 'unavailable');
+    assert.deepEqual(refused.filter(({ path }) => path !== '/health/ready').map(({ event, level }) => [event, level]), [['webhook', 'WARNING'], ['request', 'WARNING']]);
+  });
+
+  test('begins only after the delay, and the delay ends where the storage fails', async (t) => {
+    const failure = Promise.withResolvers<UnavailableReason>();
+    const delayed = await startTestApp(t, { SHUTDOWN_DELAY_MS: '600000' }, async (options) => ({
+      ...await openSqliteStorage(options), failure: failure.promise,
+    }));
+    const stopped = delayed.stop();
+    assert.deepEqual(await (await delayed.get('/health/ready')).json(), { status: 'unavailable', reasons: ['shutting down'] });
+    assert.equal((await delayed.get('/health/live')).status, 200);
+    const connection = connectRaw(delayed.port);
+    for (let asked = 1; asked <= 2; asked += 1) {
+      connection.write(get('/stats'));
+      await waitFor('an answer', () => statusesIn(connection.received()).length === asked);
+    }
+    assert.match(connection.received(), /keep-alive/);
+    assert.equal((await delayed.send()).status, 200);
+    failure.resolve('the writer thread died');
+    await stopped;
+    await assert.rejects(delayed.get('/health/live'));
   });
 
   test('gives up on what is not answered by the deadline, and says so', async (t) => {
