@@ -45,26 +45,19 @@ export function openLogDescriptor(standard: number): number {
 
 /** `describeLost` makes the line that says how many were dropped; it stands where they would. */
 export function createLineWriter(fd: number, describeLost: (lines: number) => string): LineWriter {
-  let queued = '';
-  let queuedLines = 0;
+  const queue = createQueue(describeLost);
   let inFlight = 0;
-  let droppedLines = 0;
-  /** Of the dropped ones: told of in what is queued or written, and in what was written. */
-  let toldLines = 0;
-  let toldForSure = 0;
   let isLineTorn = false;
   let readerAwaitedUntil = -Infinity;
   let whenIdle: (() => void)[] = [];
 
   function writeQueued(): void {
-    const chunk = Buffer.from(isLineTorn ? `\n${queued}` : queued);
-    inFlight = queuedLines;
-    queued = '';
-    queuedLines = 0;
-    writeFrom(chunk, 0, toldLines);
+    const { text, lines } = queue.take();
+    inFlight = lines;
+    writeFrom(Buffer.from(isLineTorn ? `\n${text}` : text), 0);
   }
 
-  function writeFrom(chunk: Buffer, offset: number, told: number): void {
+  function writeFrom(chunk: Buffer, offset: number): void {
     write(fd, chunk, offset, chunk.length - offset, null, (error, written) => {
       if (error?.code === 'EPIPE') {
         if (offset > 0) isLineTorn = chunk[offset - 1] !== NEWLINE;
@@ -72,47 +65,77 @@ export function createLineWriter(fd: number, describeLost: (lines: number) => st
       }
       // By now the descriptor may be that of something else.
       if (error?.code === 'EBADF') return lose(Infinity);
-      if (error !== null) return void setTimeout(writeFrom, RETRY_MS, chunk, offset, told);
-      if (offset + written < chunk.length) return writeFrom(chunk, offset + written, told);
+      if (error !== null) return void setTimeout(writeFrom, RETRY_MS, chunk, offset);
+      if (offset + written < chunk.length) return writeFrom(chunk, offset + written);
       isLineTorn = false;
-      toldForSure = told;
+      queue.written();
       settle();
     });
   }
 
   function lose(until: number): void {
     readerAwaitedUntil = until;
-    droppedLines += inFlight + queuedLines;
-    toldLines = toldForSure;
-    queued = '';
-    queuedLines = 0;
+    queue.lose(inFlight);
     settle();
   }
 
   function settle(): void {
     inFlight = 0;
-    if (queuedLines > 0) return writeQueued();
+    if (!queue.isEmpty()) return writeQueued();
     for (const resolve of whenIdle) resolve();
     whenIdle = [];
   }
 
   return {
     write(line) {
-      if (queued.length + line.length > MAX_QUEUED_UNITS || performance.now() < readerAwaitedUntil) {
-        droppedLines += 1;
-        return;
-      }
-      if (droppedLines > toldLines) queued += `${describeLost(droppedLines - toldLines)}\n`;
-      toldLines = droppedLines;
-      queued += `${line}\n`;
-      queuedLines += 1;
-      if (inFlight === 0) writeQueued();
+      if (performance.now() < readerAwaitedUntil) return queue.drop();
+      queue.add(line);
+      if (inFlight === 0 && !queue.isEmpty()) writeQueued();
     },
-    dropped: () => droppedLines,
+    dropped: queue.dropped,
     async flush(timeoutMs) {
       if (inFlight === 0) return;
       const idle = new Promise<void>((resolve) => whenIdle.push(resolve));
       await Promise.race([idle, delay(timeoutMs, undefined, { ref: false })]);
+    },
+  };
+}
+
+/** Lines that wait to be written, and the count of those that were dropped, told of once each where a reader gets it. */
+function createQueue(describeLost: (lines: number) => string) {
+  let text = '';
+  let lines = 0;
+  let dropped = 0;
+  /** Of the dropped ones: told of in what was queued so far, in what was taken, and in what was written. */
+  let toldQueued = 0;
+  let toldTaken = 0;
+  let toldWritten = 0;
+  return {
+    /** Past the bound it drops the line. */
+    add(line: string): void {
+      if (text.length + line.length > MAX_QUEUED_UNITS) {
+        dropped += 1;
+        return;
+      }
+      if (dropped > toldQueued) text += `${describeLost(dropped - toldQueued)}\n`;
+      toldQueued = dropped;
+      text += `${line}\n`;
+      lines += 1;
+    },
+    drop(): void { dropped += 1; },
+    dropped: () => dropped,
+    isEmpty: () => lines === 0,
+    take() {
+      const taken = { text, lines };
+      [text, lines, toldTaken] = ['', 0, toldQueued];
+      return taken;
+    },
+    /** What was taken has reached the reader. */
+    written(): void { toldWritten = toldTaken; },
+    /** What was taken is lost, so many lines, and all that waits too. */
+    lose(taken: number): void {
+      dropped += taken + lines;
+      [text, lines, toldQueued] = ['', 0, toldWritten];
     },
   };
 }

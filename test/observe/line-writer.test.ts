@@ -108,7 +108,7 @@ describe('createLineWriter', () => {
     t.after(() => closeSync(writer));
     const lines = createLineWriter(writer, describeLost);
     lines.write('x'.repeat(1024 * 1024));
-    await lines.flush(1);
+    await waitFor('a part of the line', () => readAll(reader) !== '');
     closeSync(reader);
     await lines.flush(LONG_FLUSH_MS);
     const another = openSync(join(folder, 'pipe'), constants.O_RDONLY | constants.O_NONBLOCK);
