@@ -19,7 +19,7 @@ import { createPorts, type OpenPorts, type Ports } from './ports.ts';
 import { type Guards, routesOf } from './routes.ts';
 import { openSqliteStorage, type SqliteStorageOptions } from './storage/sqlite/adapter.ts';
 import type { Storage, StorageSizes } from './storage/storage.ts';
-import { createStreamHub } from './stream/hub.ts';
+import { createStreamHub, type StreamHub } from './stream/hub.ts';
 import { readVersion } from './version.ts';
 
 export interface App extends OpenPorts {
@@ -103,18 +103,26 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
         if (renewed.tls !== null) ports.renewTls(renewed.tls);
       },
     }),
-    async stop(givenMs) {
-      readiness.drain();
-      if (givenMs === undefined) await Promise.race([delay(config.shutdownDelayMs, undefined, { ref: false }), storage.failure]);
-      hub.close();
-      const timeoutMs = givenMs ?? config.shutdownTimeoutMs;
-      const deadline = delay(timeoutMs, false, { ref: false });
-      const report = await ports.drain(timeoutMs * DRAIN_SHARE);
-      readiness.stop();
-      const storageClosed = await Promise.race([storage.close().then(() => true), deadline]);
-      return { ...report, storageClosed };
-    },
+    stop: (timeoutMs) => stop({ config, readiness, hub, ports, storage }, timeoutMs),
   };
+}
+
+interface StoppedParts extends Pick<ExposedParts, 'readiness' | 'storage'> {
+  readonly config: Config;
+  readonly hub: Pick<StreamHub, 'close'>;
+  readonly ports: Ports;
+}
+
+async function stop({ config, readiness, hub, ports, storage }: StoppedParts, givenMs?: number): Promise<StopReport> {
+  readiness.drain();
+  if (givenMs === undefined) await Promise.race([delay(config.shutdownDelayMs, undefined, { ref: false }), storage.failure]);
+  hub.close();
+  const timeoutMs = givenMs ?? config.shutdownTimeoutMs;
+  const deadline = delay(timeoutMs, false, { ref: false });
+  const report = await ports.drain(timeoutMs * DRAIN_SHARE);
+  readiness.stop();
+  const storageClosed = await Promise.race([storage.close().then(() => true), deadline]);
+  return { ...report, storageClosed };
 }
 
 function createGuards({ metricsEnabled }: Config, credentials: () => Credentials, metrics: Metrics): Guards {

@@ -24,6 +24,8 @@ export type UnavailableReason =
   | 'the database is damaged'
   | 'the database or its read index is damaged'
   | 'the database file was removed or replaced'
+  | 'the database file was changed by another program'
+  | 'the lock file was removed or replaced'
   | 'the file cannot be opened'
   | 'the database failed'
   | 'a sync to disk failed'

@@ -1,7 +1,9 @@
 /** Bad days made with the system's own means: limits of the process, damaged and missing files, a log that nobody reads. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { closeSync, constants, openSync, statSync, unlinkSync, writeSync } from 'node:fs';
+import {
+  closeSync, constants, copyFileSync, openSync, readFileSync, renameSync, statSync, truncateSync, unlinkSync, writeFileSync, writeSync,
+} from 'node:fs';
 import { Agent } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -13,6 +15,8 @@ import { temporaryFolder } from './support/temporary.ts';
 import { waitFor } from './support/wait.ts';
 
 const PAGE_BYTES = 4096;
+/** In the write-ahead log, before each page. */
+const FRAME_HEADER_BYTES = 24;
 
 async function start(t: TestContext, path = join(temporaryFolder(t), 'app.db')) {
   const server = startServerProcess(t, { env: { DATABASE_URL: path } });
@@ -66,16 +70,81 @@ describe('a database that is damaged while it is served', () => {
   });
 });
 
-describe('a database file that goes missing', () => {
-  for (const suffix of ['', '-wal']) {
-    test(`app.db${suffix}: nothing is acknowledged any more, and it is not ready`, async (t) => {
-      const { path, send, isReady } = await start(t);
-      assert.equal(await send(), 200);
-      unlinkSync(`${path}${suffix}`);
-      assert.equal(await send(), 503);
-      await waitFor('not ready', async () => !await isReady());
+/** What befalls a file of the database: the same path, the same file with other content, or neither. */
+const mishaps: Readonly<Record<string, (path: string, other: string) => void>> = {
+  'removed': unlinkSync,
+  'moved away': (path) => renameSync(path, `${path}.away`),
+  'replaced by a copy of itself': (path) => {
+    copyFileSync(path, `${path}.copy`);
+    renameSync(`${path}.copy`, path);
+  },
+  'replaced by that of another database': (path, other) => renameSync(other, path),
+  'emptied': (path) => truncateSync(path, 0),
+  'cut off after a page': (path) => truncateSync(path, PAGE_BYTES),
+  'cut off within its last page': (path) => truncateSync(path, statSync(path).size - 100),
+  'overwritten by that of another database': (path, other) => copyFileSync(other, path),
+  'overwritten by its own content of before': (path) => writeFileSync(path, readFileSync(path)),
+  'overwritten at its beginning': (path) => overwrite(path, 0),
+  'overwritten at its end': (path) => overwrite(path, statSync(path).size - PAGE_BYTES - FRAME_HEADER_BYTES),
+};
+
+function overwrite(path: string, position: number): void {
+  const file = openSync(path, 'r+');
+  writeSync(file, Buffer.alloc(PAGE_BYTES, 0xff), 0, PAGE_BYTES, position);
+  closeSync(file);
+}
+
+/** The files of another inbox with some messages more, as its process left them. */
+async function createOther(t: TestContext): Promise<string> {
+  const { path, server, send } = await start(t);
+  for (let count = 0; count < 20; count += 1) await send();
+  server.child.kill('SIGKILL');
+  await server.ended;
+  return path;
+}
+
+describe('a file of the database that is not what it was', () => {
+  const REASONS = ['the database file was removed or replaced', 'the database file was changed by another program', 'the lock file was removed or replaced'];
+  for (const suffix of ['', '-wal', '-lock', '-shm']) {
+    for (const [mishap, befall] of Object.entries(mishaps)) {
+      // The lock has no content, that of the index in memory is for a test of its own, and the log's own does no harm.
+      const isOfContent = /emptied|cut|overwritten/.test(mishap);
+      if (isOfContent && (suffix === '-lock' || suffix === '-shm' || (suffix === '-wal' && mishap.includes('of before')))) continue;
+      test(`app.db${suffix}, ${mishap}: nothing is acknowledged any more, it is not ready and says why`, async (t) => {
+        const other = await createOther(t);
+        const { path, url, send, isReady } = await start(t);
+        for (let count = 0; count < 10; count += 1) assert.equal(await send(), 200);
+        if (suffix === '-lock') writeFileSync(`${other}-lock`, '');
+        befall(`${path}${suffix}`, `${other}${suffix}`);
+        for (let count = 0; count < 10; count += 1) assert.equal(await send(), 503);
+        await waitFor('not ready', async () => !await isReady());
+        const { reasons }: { reasons: string[] } = JSON.parse(await (await fetch(`${url}/health/ready`)).text());
+        assert.ok(reasons.length === 1 && REASONS.includes(reasons[0] ?? ''), String(reasons));
+      });
+    }
+  }
+
+  for (const mishap of ['emptied', 'overwritten by its own content of before', 'overwritten at its beginning']) {
+    test(`app.db-shm, ${mishap}: nothing is lost, though the system may end a process that has it in memory`, async (t) => {
+      const { path, server, send } = await start(t);
+      let acknowledged = 0;
+      for (let count = 0; count < 10; count += 1) if (await send() === 200) acknowledged += 1;
+      mishaps[mishap]?.(`${path}-shm`, '');
+      for (let count = 0; count < 10; count += 1) if (await send().catch(() => 'closed') === 200) acknowledged += 1;
+      server.child.kill('SIGKILL');
+      await server.ended;
+      const again = await start(t, path);
+      const { total_messages: stored }: { total_messages: number } = JSON.parse(await (await fetch(`${again.url}/stats`)).text());
+      assert.ok(stored >= acknowledged && acknowledged >= 10, `${stored} of ${acknowledged}`);
     });
   }
+
+  test('is noticed without a message, too', async (t) => {
+    const { path, server, isReady } = await start(t);
+    truncateSync(path, 0);
+    await waitFor('not ready', async () => !await isReady());
+    assert.deepEqual((await server.line('not_ready'))['reasons'], ['the database file was changed by another program']);
+  });
 });
 
 function fill(fd: number): void {

@@ -1,7 +1,9 @@
 /** The service as its own process, as operators run it: what is built, its signals and its exit statuses. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync, chownSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, truncateSync, unlinkSync, writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -142,12 +144,49 @@ describe('a start that an operator has to mend is refused with one clear line an
     assert.match(await refusal(startServerProcess(t, { env: { DATABASE_URL: join(owned, 'app.db') }, uid: UNPRIVILEGED_UID })), /writable for this user/);
   });
 
+  test('a log whose database is gone or empty', async (t) => {
+    const { path, server } = start(t);
+    await send(await server.url());
+    server.child.kill('SIGKILL');
+    await server.ended;
+    const log = readFileSync(`${path}-wal`);
+    truncateSync(path);
+    assert.match(await refusal(startServerProcess(t, { env: { DATABASE_URL: path } })), /gone or empty/);
+    unlinkSync(path);
+    assert.match(await refusal(startServerProcess(t, { env: { DATABASE_URL: path } })), /gone or empty/);
+    assert.deepEqual(readFileSync(`${path}-wal`), log);
+  });
+
   test('a database that another server serves', async (t) => {
     const { path, server } = start(t);
     const url = await server.url();
     assert.match(await refusal(startServerProcess(t, { env: { DATABASE_URL: path } })), /already served by another process/);
     assert.equal((await send(url)).status, 200);
   });
+});
+
+describe('a lock file that goes missing', () => {
+  for (const [what, lose] of [['removed', unlinkSync], ['moved away and back', (lock: string) => renameSync(lock, `${lock}.away`)]] as const) {
+    test(`${what}: the first server acknowledges nothing after a second one could have started`, async (t) => {
+      const { path, server } = start(t);
+      const url = await server.url();
+      assert.equal((await send(url)).status, 200);
+      lose(`${path}-lock`);
+      const second = startServerProcess(t, { env: { DATABASE_URL: path } });
+      const secondUrl = await second.url();
+      for (const message_id of ['a', 'b', 'c']) {
+        assert.equal((await send(url, { message_id })).status, 503);
+        assert.equal((await send(secondUrl, { message_id: `${message_id} second` })).status, 200);
+      }
+      await waitFor('not ready', async () => (await fetch(`${url}/health/ready`)).status === 503);
+      assert.deepEqual((await server.line('not_ready'))['reasons'], ['the lock file was removed or replaced']);
+      assert.match(await refusal(startServerProcess(t, { env: { DATABASE_URL: path } })), /already served by another process/);
+      if (!existsSync(`${path}-lock.away`)) return;
+
+      renameSync(`${path}-lock.away`, `${path}-lock`);
+      for (const each of [url, secondUrl]) assert.equal((await send(each, { message_id: 'late' })).status, 503);
+    });
+  }
 });
 
 describe('files', () => {

@@ -126,7 +126,10 @@ export interface Storage {
   holds(generation: string, sequence?: Sequence, client?: string): Promise<boolean>;
   /** Messages received from a minute on (minutes since 1970): the minutes that have some, ascending. */
   arrivals(sinceMinute: number, client?: string): Promise<readonly Arrivals[]>;
-  /** Resolves where the storage answers and takes a durable write, or has just taken one. Stores no message. */
+  /**
+   * Resolves where the storage answers and takes a durable write, or has taken one in the last ten seconds and none that failed since,
+   * and nothing that costs no write tells otherwise. Stores no message.
+   */
   probe(): Promise<void>;
   sizes(): Promise<StorageSizes>;
   /** Appends not yet answered. */

@@ -23,8 +23,6 @@ import { startWriter, type Writer } from './writer-client.ts';
 export const QUEUE_CAPACITY = 1024;
 /** A batch that is not committed by then is answered 503; it may be stored all the same, and its repeats are harmless. */
 const COMMIT_TIMEOUT_MS = 5000;
-/** A commit so recent proves as much as a probe would. */
-const PROOF_LASTS_MS = 500;
 const BEFORE_ALL = String(BEFORE_ALL_IDS);
 /** Why a read failed that has met damage where it uses the index. */
 const SUSPICIOUS: UnavailableReason = 'the database or its read index is damaged';
@@ -50,12 +48,10 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     startIndexer(path, opened.messages, observer), startReaders(gated, queryTimeoutMs, observer),
   ]);
   let { lastStoredAt } = opened;
-  let lastCommitAt = -Infinity;
 
   // What comes of a batch counts also where it comes too late for its senders.
   const commit: Writer['commit'] = async (messages) => {
     const outcomes = await writer.commit(messages);
-    lastCommitAt = performance.now();
     const stored = outcomes.filter((outcome) => outcome === 'stored').length;
     if (stored > 0) lastStoredAt = now();
     indexer.stored(stored);
@@ -76,7 +72,7 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     arrivals: (sinceMinute, client) => read({ kind: 'arrivals', sinceMinute }, client),
     async probe() {
       if (!readers.anyOpen()) throw new StorageUnavailable('a reader failed');
-      if (performance.now() - lastCommitAt > PROOF_LASTS_MS) await writer.probe();
+      await writer.probe();
     },
     sizes: () => readSizes(path),
     queueDepth: groupCommit.depth,

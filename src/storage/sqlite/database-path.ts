@@ -14,11 +14,20 @@ export function resolveDatabasePath(path: string): string {
   if (!existsSync(path) && lstatSync(path, { throwIfNoEntry: false }) !== undefined) {
     throw refuse(`${path} is a link to a file that does not exist; create that file, or name it directly`);
   }
-  if (!existsSync(path)) return join(realpathSync(folder), basename(path));
+  if (!existsSync(path)) return requireNoOrphanedLog(join(realpathSync(folder), basename(path)));
 
   const found = statSync(path);
   if (!found.isFile()) throw refuse(`${path} is not a file`);
   // SQLite would keep a log of changes beside each name, and neither would know of the other (https://sqlite.org/howtocorrupt.html).
   if (found.nlink > 1) throw refuse(`${path} has another name (a hard link); remove one of them`);
-  return realpathSync(path);
+  return requireNoOrphanedLog(realpathSync(path));
+}
+
+/** SQLite takes an empty file for a new database, and deletes a log that stands beside it (https://sqlite.org/wal.html#the_wal_file). */
+function requireNoOrphanedLog(path: string): string {
+  const sizeOf = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  if (sizeOf(path) > 0 || sizeOf(`${path}-wal`) === 0) return path;
+  throw new StartRefused([
+    `DATABASE_URL: ${path} is gone or empty, but its log ${path}-wal is not: put the file back, or restore a backup, or move the log away`,
+  ]);
 }

@@ -2,9 +2,12 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { StartRefused } from '../../errors.ts';
 import { reasonOf, THIS_USER } from './failures.ts';
+import { createSameFileCheck } from './file-identity.ts';
 
 /** Held for the life of the process; the system lets go of it when the process ends, however it ends. */
 export interface ProcessLock {
+  /** False once its file was removed or replaced: then another process may hold one too. */
+  isInPlace(): boolean;
   release(): void;
 }
 
@@ -21,7 +24,7 @@ export function lockForThisProcess(databasePath: string): ProcessLock {
     const lock = new DatabaseSync(path, { timeout: 0 });
     // Without a journal the lock leaves one empty file behind and no second one.
     lock.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
-    return { release: () => lock.close() };
+    return { isInPlace: createSameFileCheck([path]), release: () => lock.close() };
   } catch (error) {
     const problem = reasonOf(error) === 'the database is locked by another process'
       ? `${databasePath} is already served by another process; stop that one first`

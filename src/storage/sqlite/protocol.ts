@@ -33,7 +33,8 @@ export interface Batch {
 export type WriterRequest =
   /** `batch` is a Batch as JSON: one string crosses to a thread faster than an array of objects. */
   | { readonly kind: 'commit'; readonly batch: string }
-  | { readonly kind: 'probe'; readonly at: number }
+  /** `writesAt`: the time to write, in milliseconds since 1970; null: only looks whether a write could begin. */
+  | { readonly kind: 'probe'; readonly writesAt: number | null }
   | { readonly kind: 'close' };
 
 /** Answers the next `requests` requests: batches that waited together are committed together. */

@@ -11,12 +11,16 @@ export interface Writer {
   readonly opened: Opened;
   /** Commits these with all others that wait. */
   commit(messages: readonly Message[]): Promise<readonly AppendOutcome[]>;
+  /** Looks at the files and whether a write can begin, and makes one durable where none was lately or the last one failed. */
   probe(): Promise<void>;
   /** Resolves when the thread died or will never commit again. */
   readonly failure: Promise<UnavailableReason>;
   /** Resolves when the database is closed and the thread has ended. */
   close(): Promise<void>;
 }
+
+/** How long after a durable write a probe only looks, so that an idle service lets the disk rest. */
+const PROOF_LASTS_MS = 10_000;
 
 interface PendingReply {
   /** How many outcomes it gets. */
@@ -65,14 +69,17 @@ export async function startWriter(data: GatedData, now: () => number, observer: 
     });
   }
 
+  const proof = createProof();
+
   return {
     opened,
     commit(messages) {
       const batch: Batch = { received_at: now(), messages };
-      return ask({ kind: 'commit', batch: JSON.stringify(batch) }, messages.length);
+      return proof.of(ask({ kind: 'commit', batch: JSON.stringify(batch) }, messages.length), true);
     },
     async probe() {
-      await ask({ kind: 'probe', at: now() }, 0);
+      const writes = !proof.holds();
+      await proof.of(ask({ kind: 'probe', writesAt: writes ? now() : null }, 0), writes);
     },
     failure: failure.promise,
     async close() {
@@ -85,6 +92,24 @@ export async function startWriter(data: GatedData, now: () => number, observer: 
 }
 
 const secondsSince = (begin = performance.now()) => (performance.now() - begin) / 1000;
+
+/** Whether there was a durable write not long ago, and no failure since. */
+function createProof() {
+  let provedAt = -Infinity;
+  return {
+    holds: () => performance.now() - provedAt <= PROOF_LASTS_MS,
+    async of<Result>(work: Promise<Result>, writes: boolean): Promise<Result> {
+      try {
+        const result = await work;
+        if (writes) provedAt = performance.now();
+        return result;
+      } catch (error) {
+        provedAt = -Infinity;
+        throw error;
+      }
+    },
+  };
+}
 
 /** Gives each its own part of the outcomes. */
 function resolveAll(answered: readonly PendingReply[], outcomes: readonly AppendOutcome[]): void {

@@ -10,7 +10,7 @@ import type { AppendOutcome } from '../storage.ts';
 import { acceptAnyRowId, createAppend } from './append.ts';
 import { startCheckpoints } from './checkpointer-client.ts';
 import { reasonOf } from './failures.ts';
-import { createFileIdentityCheck } from './file-identity.ts';
+import { createFileIdentity } from './file-identity.ts';
 import { openForWriting } from './open.ts';
 import { lockForThisProcess, type ProcessLock } from './process-lock.ts';
 import type { GatedData, Opened, WriterMessage, WriterReply, WriterRequest } from './protocol.ts';
@@ -18,7 +18,6 @@ import { WRITE_PROBE } from './schema.ts';
 import { createSnapshotGate } from './snapshot-gate.ts';
 
 const { path, gate }: GatedData = workerData;
-const logPath = `${path}-wal`;
 const port = parentPort;
 if (port === null) throw new Error('writer.ts runs as a worker thread only');
 const tell = (message: WriterMessage) => port.postMessage(message);
@@ -26,7 +25,7 @@ const tell = (message: WriterMessage) => port.postMessage(message);
 try {
   const lock = lockForThisProcess(path);
   const { database, opened } = openForWriting(path, (event, fields) => tell({ kind: 'notice', event, fields }));
-  serve(createWriter(database), database, opened, lock);
+  serve(createWriter(database, lock), database, opened, lock);
 } catch (error) {
   if (!(error instanceof StartRefused)) throw error;
   tell({ kind: 'refused', problem: error.message });
@@ -53,7 +52,7 @@ function serve(writer: Writer, database: DatabaseSync, opened: Opened, lock: Pro
   port?.on('message', (request: WriterRequest) => {
     for (const next of takeQueued(request)) {
       if (next.kind === 'commit') reply(writer.commit(next.batches));
-      else if (next.kind === 'probe') reply(writer.probe(next.at));
+      else if (next.kind === 'probe') reply(writer.probe(next.writesAt));
       else void close();
     }
   });
@@ -79,11 +78,11 @@ function takeQueued(request: WriterRequest): Work[] {
 
 type Writer = ReturnType<typeof createWriter>;
 
-function createWriter(database: DatabaseSync) {
+function createWriter(database: DatabaseSync, lock: ProcessLock) {
   const append = createAppend(database);
   const probe = database.prepare(WRITE_PROBE);
   acceptAnyRowId(probe);
-  const requireSameFiles = createFileIdentityCheck([path, logPath]);
+  const files = createFileIdentity(path, lock);
   let failedForGood = false;
   /** A damaged page may be one that a probe never touches, so only a stored message tells that all is well again. */
   let damaged = false;
@@ -100,8 +99,9 @@ function createWriter(database: DatabaseSync) {
   function attempt(requests: number, work: () => readonly AppendOutcome[]): WriterReply {
     try {
       if (failedForGood) throw new StorageUnavailable('a sync to disk failed');
+      files.requireWholeLog();
       const outcomes = inTransaction(database, work);
-      requireSameFiles();
+      files.require();
       return { kind: 'committed', requests, outcomes };
     } catch (error) {
       return { ...fail(error), requests };
@@ -114,9 +114,10 @@ function createWriter(database: DatabaseSync) {
       if (reply.kind === 'committed' && reply.outcomes.includes('stored')) damaged = false;
       return reply;
     },
-    probe: (at: number): WriterReply => attempt(1, () => {
+    probe: (writesAt: number | null): WriterReply => attempt(1, () => {
       if (damaged) throw new StorageUnavailable('the database is damaged');
-      probe.run(at);
+      // A transaction that has written nothing takes the lock, and no sync.
+      if (writesAt !== null) probe.run(writesAt);
       return [];
     }),
     /** Notes a failure that no request has asked for. */

@@ -1,4 +1,9 @@
+import assert from 'node:assert/strict';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { describe, test } from 'node:test';
+import { message } from '../../support/messages.ts';
 import { openTestStorage } from '../../support/storage.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 import { testStorageContract } from '../contract.ts';
@@ -13,4 +18,31 @@ testStorageContract('the SQLite adapter', async (t) => {
       return openTestStorage(t, path);
     },
   };
+});
+
+describe('probing', () => {
+  test('lets the disk rest after a write that went well, looks all the same, and writes again after a failure', async (t) => {
+    const path = join(temporaryFolder(t), 'app.db');
+    const storage = await openTestStorage(t, path);
+    const logged = () => statSync(`${path}-wal`, { bigint: true }).mtimeNs;
+    const opened = logged();
+    await storage.probe();
+    const written = logged();
+    assert.notEqual(written, opened);
+    for (let count = 0; count < 5; count += 1) await storage.probe();
+    assert.equal(logged(), written);
+
+    await storage.append(message());
+    const appended = logged();
+    for (let count = 0; count < 5; count += 1) await storage.probe();
+    assert.equal(logged(), appended);
+
+    const other = new DatabaseSync(path);
+    t.after(() => other.close());
+    other.exec('BEGIN IMMEDIATE');
+    await assert.rejects(storage.probe(), { reason: 'the database is locked by another process' });
+    other.exec('ROLLBACK');
+    await storage.probe();
+    assert.notEqual(logged(), appended);
+  });
 });
