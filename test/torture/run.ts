@@ -4,6 +4,7 @@ import { styleText } from 'node:util';
 import { largeBodies, slowClients, tinyChunks } from './clients.ts';
 import { diskFull, failedSync } from './disk.ts';
 import { drainUnderLoad } from './drain.ts';
+import { changedFiles, delayedEnd } from './files.ts';
 import { foreignReader, failedCheckpoint } from './log-growth.ts';
 import { kills } from './kills.ts';
 import { busyReader, overload } from './overload.ts';
@@ -12,8 +13,8 @@ import type { Figure, Scenario } from './scenario.ts';
 import { syncOrder } from './sync-order.ts';
 
 const SCENARIOS: readonly Scenario[] = [
-  kills, syncOrder, failedSync, diskFull, foreignReader, failedCheckpoint, drainUnderLoad, busyReader, slowClients, silentStreams,
-  queuedSearches, largeBodies, tinyChunks, overload,
+  kills, syncOrder, failedSync, diskFull, foreignReader, failedCheckpoint, drainUnderLoad, delayedEnd, changedFiles,
+  busyReader, slowClients, silentStreams, queuedSearches, largeBodies, tinyChunks, overload,
 ];
 
 const isInstalled = (command: string) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;
