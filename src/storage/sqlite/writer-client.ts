@@ -11,7 +11,7 @@ export interface Writer {
   readonly opened: Opened;
   /** Commits these with all others that wait. */
   commit(messages: readonly Message[]): Promise<readonly AppendOutcome[]>;
-  /** Looks at the files and whether a write can begin, and makes one durable where none was lately or the last one failed. */
+  /** Looks at the files and whether a write can begin, and makes one durable where none was lately or something failed. */
   probe(): Promise<void>;
   /** Resolves when the thread died or will never commit again. */
   readonly failure: Promise<UnavailableReason>;
@@ -21,6 +21,8 @@ export interface Writer {
 
 /** How long after a durable write a probe only looks, so that an idle service lets the disk rest. */
 const PROOF_LASTS_MS = 10_000;
+/** How long after a failure each probe writes: where a page still fits, a message may not. */
+const DOUBT_LASTS_MS = 60_000;
 
 interface PendingReply {
   /** How many outcomes it gets. */
@@ -93,18 +95,19 @@ export async function startWriter(data: GatedData, now: () => number, observer: 
 
 const secondsSince = (begin = performance.now()) => (performance.now() - begin) / 1000;
 
-/** Whether there was a durable write not long ago, and no failure since. */
+/** Whether there was a durable write not long ago, and long before that no failure. */
 function createProof() {
   let provedAt = -Infinity;
+  let failedAt = -Infinity;
   return {
-    holds: () => performance.now() - provedAt <= PROOF_LASTS_MS,
+    holds: () => performance.now() - provedAt <= PROOF_LASTS_MS && performance.now() - failedAt > DOUBT_LASTS_MS,
     async of<Result>(work: Promise<Result>, writes: boolean): Promise<Result> {
       try {
         const result = await work;
         if (writes) provedAt = performance.now();
         return result;
       } catch (error) {
-        provedAt = -Infinity;
+        failedAt = performance.now();
         throw error;
       }
     },
