@@ -210,7 +210,7 @@ describe('draining', () => {
     const stopped = delayed.stop();
     assert.deepEqual(await (await delayed.get('/health/ready')).json(), { status: 'unavailable', reasons: ['shutting down'] });
     assert.equal((await delayed.get('/health/live')).status, 200);
-    const connection = connectRaw(delayed.port);
+    const connection = connectRaw(t, delayed.port);
     for (let asked = 1; asked <= 2; asked += 1) {
       connection.write(get('/stats'));
       await waitFor('an answer', () => statusesIn(connection.received()).length === asked);

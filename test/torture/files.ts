@@ -23,7 +23,7 @@ export const changedFiles: Scenario = {
       const path = join(temporaryFolder(scope), 'app.db');
       const { url, port, server } = await startTarget(scope, { env: { DATABASE_URL: path } });
       let given = 0;
-      const load = startClosedLoop(port, CONNECTIONS, () => String(given += 1));
+      const load = startClosedLoop(scope, port, CONNECTIONS, () => String(given += 1));
       await waitFor('acknowledgements', () => load.sent.length >= ACKNOWLEDGED_BEFORE);
       befall(`${path}${suffix}`);
       const [lastBefore, begin] = [given, performance.now()];

@@ -47,9 +47,8 @@ export const silentStreams: Scenario = {
     const watch = setInterval(() => { most = Math.max(most, residentMegabytes(server.child.pid)); }, 20);
     scope.after(() => clearInterval(watch));
     const open = (query: string) => {
-      const connection = connectRaw(port);
+      const connection = connectRaw(scope, port);
       connection.write(`GET /messages/stream${query} HTTP/1.1\r\nHost: a\r\n\r\n`);
-      scope.after(() => void connection.socket.destroy());
       return connection;
     };
     const atEnd = ['', '?q=%01', `?from=${encodeURIComponent(message().from)}`].flatMap((query) => Array.from({ length: AT_END / 3 }, () => open(query)));
