@@ -77,7 +77,7 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
     openConnections: () => ports.openConnections(), openStreams: hub.size,
   }) : hideMetrics;
   const handlers = createHandlers({
-    config, credentials: () => credentials, storage, hub, readiness, metrics, showMetrics, log, publicPort: () => open.port,
+    config, credentials: () => credentials, storage, hub, background, readiness, metrics, showMetrics, log, publicPort: () => open.port,
   });
   const guards = createGuards(config, () => credentials, metrics);
   const ports = createPorts(config, (sides) => routesOf(sides, handlers, guards), {

@@ -3,6 +3,7 @@ import type { Config } from './config/config.ts';
 import type { Credentials } from './config/credentials.ts';
 import { createDashboard } from './dashboard/dashboard.ts';
 import type { Handler } from './http/router.ts';
+import type { Background } from './observe/background.ts';
 import type { Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
 import { createShowReady, showLive } from './operations/health.ts';
@@ -22,6 +23,7 @@ export interface Parts {
   readonly credentials: () => Credentials;
   readonly storage: Storage;
   readonly hub: StreamHub;
+  readonly background: Background;
   readonly readiness: Readiness;
   readonly metrics: Metrics;
   readonly showMetrics: Handler;
@@ -31,7 +33,7 @@ export interface Parts {
 }
 
 export function createHandlers(parts: Parts): Handlers {
-  const { config, credentials, storage, hub, readiness, metrics, showMetrics, log, publicPort } = parts;
+  const { config, credentials, storage, hub, background, readiness, metrics, showMetrics, log, publicPort } = parts;
   const requiresClientCertificate = config.tls?.requiresClientCertificate ?? false;
   return {
     receive: createReceive({
@@ -42,7 +44,7 @@ export function createHandlers(parts: Parts): Handlers {
     showStats: createShowStats(storage),
     showArrivals: createShowArrivals(storage, Date.now),
     showLive,
-    showReady: createShowReady(readiness, storage),
+    showReady: createShowReady(readiness, storage, background),
     showMetrics,
     pages: config.dashboardEnabled ? createDashboard(() => ({
       port: config.privateSide === null ? null : publicPort(), tls: config.tls !== null, schemes: config.signatureSchemes,

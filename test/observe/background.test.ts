@@ -4,12 +4,13 @@ import { createBackground } from '../../src/observe/background.ts';
 
 test('a step that fails is told of once when it begins and once when it ends, each step by itself', () => {
   const told: unknown[] = [];
-  const { failing, isFailing } = createBackground((...line) => told.push(line));
+  const { failing, isFailing, failures } = createBackground((...line) => told.push(line));
   failing('checkpoint', null);
   assert.deepEqual([told, isFailing('checkpoint')], [[], false]);
   for (const reason of ['the disk is full', 'the disk is full', 'the disk reports an error']) failing('checkpoint', reason);
   failing('index', 'its thread died');
-  assert.deepEqual([isFailing('checkpoint'), isFailing('index'), isFailing('probe')], [true, true, false]);
+  assert.deepEqual([isFailing('checkpoint'), isFailing('index'), isFailing('reader')], [true, true, false]);
+  assert.deepEqual(failures(), ['checkpoint: the disk is full', 'index: its thread died']);
   failing('checkpoint', null);
   failing('checkpoint', null);
   assert.deepEqual([isFailing('checkpoint'), isFailing('index')], [false, true]);

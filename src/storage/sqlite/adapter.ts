@@ -6,15 +6,15 @@
  */
 import { stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { StorageUnavailable, type UnavailableReason } from '../../errors.ts';
+import { StorageUnavailable } from '../../errors.ts';
 import type { Message } from '../../message.ts';
 import { createGroupCommit } from '../group-commit.ts';
 import type { AppendOutcome, Storage, StorageObserver, StorageSizes } from '../storage.ts';
 import { resolveDatabasePath } from './database-path.ts';
 import { indexPathOf } from './index-schema.ts';
-import { type Indexer, startIndexer } from './indexer-client.ts';
-import { usesIndex } from './queries.ts';
-import { type ReaderPool, startReaders } from './reader-pool.ts';
+import { startIndexer } from './indexer-client.ts';
+import { createRead } from './checked-read.ts';
+import { startReaders } from './reader-pool.ts';
 import { BEFORE_ALL_IDS } from './schema.ts';
 import { createGateMemory } from './snapshot-gate.ts';
 import { startWriter, type Writer } from './writer-client.ts';
@@ -24,8 +24,6 @@ export const QUEUE_CAPACITY = 1024;
 /** A batch that is not committed by then is answered 503; it may be stored all the same, and its repeats are harmless. */
 const COMMIT_TIMEOUT_MS = 5000;
 const BEFORE_ALL = String(BEFORE_ALL_IDS);
-/** Why a read failed that has met damage where it uses the index. */
-const SUSPICIOUS: UnavailableReason = 'the database or its read index is damaged';
 
 export interface SqliteStorageOptions {
   readonly path: string;
@@ -57,7 +55,7 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     indexer.stored(stored);
     return outcomes;
   };
-  const read = createRead(readers, indexer);
+  const read = createRead(readers, indexer, observer);
   const groupCommit = createGroupCommit<Message, AppendOutcome>({ capacity: QUEUE_CAPACITY, commit: createCommitInTime(commit) });
 
   return {
@@ -93,22 +91,6 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
       await indexer.close();
       await writer.close();
     },
-  };
-}
-
-/** Refuses reads that need an index where there is none, and tells the indexer what became of the others. */
-function createRead(readers: ReaderPool, indexer: Indexer): ReaderPool['ask'] {
-  return async (question, client) => {
-    const unusable = usesIndex(question) ? indexer.unusable() : undefined;
-    if (unusable !== undefined) throw new StorageUnavailable(unusable);
-    try {
-      return await readers.ask(question, client);
-    } catch (error) {
-      if (error instanceof StorageUnavailable && error.reason === SUSPICIOUS) indexer.distrust(SUSPICIOUS);
-      throw error;
-    } finally {
-      indexer.readEnded();
-    }
   };
 }
 

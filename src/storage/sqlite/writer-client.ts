@@ -5,6 +5,7 @@ import { describeError } from '../../observe/log.ts';
 import type { AppendOutcome, StorageObserver } from '../storage.ts';
 import type { Batch, GatedData, Opened, WriterMessage, WriterRequest } from './protocol.ts';
 import { startThread } from './thread.ts';
+import { createProof } from './write-proof.ts';
 
 /** The main thread's hold on the writer thread. */
 export interface Writer {
@@ -18,11 +19,6 @@ export interface Writer {
   /** Resolves when the database is closed and the thread has ended. */
   close(): Promise<void>;
 }
-
-/** How long after a durable write a probe only looks, so that an idle service lets the disk rest. */
-const PROOF_LASTS_MS = 10_000;
-/** How long after a failure each probe writes: where a page still fits, a message may not. */
-const DOUBT_LASTS_MS = 60_000;
 
 interface PendingReply {
   /** How many outcomes it gets. */
@@ -39,6 +35,7 @@ export async function startWriter(data: GatedData, now: () => number, observer: 
   const pending: PendingReply[] = [];
   const failure = Promise.withResolvers<UnavailableReason>();
   const ended = Promise.withResolvers<void>();
+  const proof = createProof();
   let dead = false;
   let closing = false;
 
@@ -71,15 +68,15 @@ export async function startWriter(data: GatedData, now: () => number, observer: 
     });
   }
 
-  const proof = createProof();
-
   return {
     opened,
     commit(messages) {
       const batch: Batch = { received_at: now(), messages };
-      return proof.of(ask({ kind: 'commit', batch: JSON.stringify(batch) }, messages.length), true);
+      return proof.ofCommit(ask({ kind: 'commit', batch: JSON.stringify(batch) }, messages.length));
     },
     async probe() {
+      const reason = proof.refusedFor();
+      if (reason !== undefined) throw new StorageUnavailable(reason);
       const writes = !proof.holds();
       await proof.of(ask({ kind: 'probe', writesAt: writes ? now() : null }, 0), writes);
     },
@@ -94,25 +91,6 @@ export async function startWriter(data: GatedData, now: () => number, observer: 
 }
 
 const secondsSince = (begin = performance.now()) => (performance.now() - begin) / 1000;
-
-/** Whether there was a durable write not long ago, and long before that no failure. */
-function createProof() {
-  let provedAt = -Infinity;
-  let failedAt = -Infinity;
-  return {
-    holds: () => performance.now() - provedAt <= PROOF_LASTS_MS && performance.now() - failedAt > DOUBT_LASTS_MS,
-    async of<Result>(work: Promise<Result>, writes: boolean): Promise<Result> {
-      try {
-        const result = await work;
-        if (writes) provedAt = performance.now();
-        return result;
-      } catch (error) {
-        failedAt = performance.now();
-        throw error;
-      }
-    },
-  };
-}
 
 /** Gives each its own part of the outcomes. */
 function resolveAll(answered: readonly PendingReply[], outcomes: readonly AppendOutcome[]): void {

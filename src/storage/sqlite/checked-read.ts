@@ -1,0 +1,53 @@
+import { StorageUnavailable, type UnavailableReason } from '../../errors.ts';
+import type { StorageObserver } from '../storage.ts';
+import type { Indexer } from './indexer-client.ts';
+import { usesIndex } from './queries.ts';
+import type { ReaderPool } from './reader-pool.ts';
+
+/** Why a read failed that has met damage where it uses the index. */
+const SUSPICIOUS: UnavailableReason = 'the database or its read index is damaged';
+/** Reasons of a failed read that lie with the storage, and not with how much it is asked. */
+const READ_FAULTS: ReadonlySet<UnavailableReason> = new Set([
+  SUSPICIOUS, 'a reader failed', 'the disk reports an error', 'the file cannot be opened', 'the database is locked by another process',
+  'the database is damaged', 'the database failed',
+]);
+/** Reads that succeed while others fail, as they need other pages, do not end a failure so soon. */
+const FAULT_LASTS_MS = 10_000;
+
+/** Refuses reads that need an index where there is none, and tells what became of the others. */
+export function createRead(readers: ReaderPool, indexer: Indexer, observer: StorageObserver): ReaderPool['ask'] {
+  const health = createReadHealth(observer);
+  return async (question, client) => {
+    const unusable = usesIndex(question) ? indexer.unusable() : undefined;
+    if (unusable !== undefined) throw new StorageUnavailable(unusable);
+    try {
+      const result = await readers.ask(question, client);
+      health.succeeded();
+      return result;
+    } catch (error) {
+      if (!(error instanceof StorageUnavailable)) throw error;
+      health.failed(error.reason);
+      if (error.reason === SUSPICIOUS) indexer.distrust(SUSPICIOUS);
+      throw error;
+    } finally {
+      indexer.readEnded();
+    }
+  };
+}
+
+/** Tells when reads begin to fail, and when they no longer do. */
+function createReadHealth({ failing }: StorageObserver) {
+  let faultAt: number | undefined;
+  return {
+    failed(reason: UnavailableReason): void {
+      if (!READ_FAULTS.has(reason)) return;
+      faultAt = performance.now();
+      failing('reader', reason);
+    },
+    succeeded(): void {
+      if (faultAt === undefined || performance.now() - faultAt < FAULT_LASTS_MS) return;
+      faultAt = undefined;
+      failing('reader', null);
+    },
+  };
+}
