@@ -22,8 +22,8 @@ const EXIT_FAILED = 70;
 const STDOUT = 1;
 /** Longest wait for a slow reader of the log at the end. */
 const LAST_FLUSH_MS = 500;
-/** Time for the last answers and for the storage to close where it failed for good. */
-const FAILURE_STOP_MS = 1000;
+/** Longest wait for the last answers and for the storage to close where it failed for good; past it the status is that of a SIGKILL. */
+const FAILURE_STOP_MS = 5000;
 
 /** Runs the service until a signal or a failure ends the process. `args` are the command line's after the script. */
 export async function main(args: readonly string[], takeSignals: TakeSignals): Promise<void> {
