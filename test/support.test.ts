@@ -83,16 +83,18 @@ test('a run that is ended ends what hangs in it, and what that has started', asy
     writeFileSync(${JSON.stringify(`${told}.new`)}, JSON.stringify([process.pid, started.pid]));
     renameSync(${JSON.stringify(`${told}.new`)}, ${JSON.stringify(told)});
     for (;;);`);
-  // A run within a run would be skipped.
+  // A run within a run would do nothing.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const run = spawn(process.execPath, [join(CHECKOUT, 'test/run.ts'), file], { env, stdio: 'ignore' });
   const ended = new Promise((resolve) => run.on('close', resolve));
+  let pids: number[] = [];
   t.after(async () => {
     run.kill();
+    for (const pid of pids.filter(isAlive)) process.kill(pid, 'SIGKILL');
     await ended;
   });
   await waitFor('the test file', () => existsSync(told));
-  const pids: number[] = JSON.parse(readFileSync(told, 'utf8'));
+  pids = JSON.parse(readFileSync(told, 'utf8'));
   assert.deepEqual(pids.map(isAlive), [true, true]);
   run.kill();
   assert.equal(await ended, 1);
