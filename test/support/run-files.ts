@@ -2,7 +2,7 @@
  * Runs test files with node:test, each in a process of its own, and tells how the run goes: a line for each file when it ends, each
  * failure at once, and the files that are still running where nothing else has been said for a while.
  */
-import { globSync } from 'node:fs';
+import { globSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { run } from 'node:test';
@@ -16,7 +16,9 @@ const FILES_AT_ONCE = 4;
 const SAY_SOMETHING_EVERY_MS = 15_000;
 
 const { values: { coverage = false }, positionals } = parseArgs({ options: { coverage: { type: 'boolean' } }, allowPositionals: true });
-const files = positionals.length > 0 ? positionals : globSync('test/**/*.test.ts').toSorted();
+// The large ones first, which take long, so that none of them is left to run alone at the end.
+const size = (file: string) => statSync(file).size;
+const files = positionals.length > 0 ? positionals : globSync('test/**/*.test.ts').toSorted((a, b) => size(b) - size(a));
 
 // Types are stripped once for all processes, but for a coverage, which the cache would blur.
 const env = coverage ? process.env : { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'compile-cache') };
