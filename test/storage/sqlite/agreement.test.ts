@@ -175,7 +175,8 @@ describe('reads say the same as a plain look at every message', () => {
     await indexed();
     const index = new DatabaseSync(`${path}-index`, { readOnly: true });
     for (const table of ['partitions', 'segments', 'parts']) {
-      assert.ok(Number(index.prepare(`SELECT count(*) AS rows FROM ${table}`).get()?.['rows']) >= 2, table);
+      // The texts are taken in behind the messages.
+      await waitFor(`two ${table}`, () => Number(index.prepare(`SELECT count(*) AS rows FROM ${table}`).get()?.['rows']) >= 2);
     }
     index.close();
     await checkAll();
