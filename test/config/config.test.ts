@@ -9,7 +9,7 @@ describe('readConfig', () => {
       credentials: { webhook: null, readToken: null, metricsToken: null, tls: null, set: [], warnings: [] },
       requireHardened: 'nothing', privateSide: null, tls: null, signatureSchemes: ['x-signature'], signatureToleranceSeconds: 300, databasePath: '/data/app.db', logLevel: 'INFO', metricsEnabled: true, host: '0.0.0.0', port: 8000,
       maxBodyBytes: 65536, maxConnections: 1000, maxStreams: 100, dashboardEnabled: true, headerTimeoutMs: 10_000, requestTimeoutMs: 30_000, idleTimeoutMs: 75_000,
-      queryTimeoutMs: 5000, shutdownTimeoutMs: 8000,
+      queryTimeoutMs: 5000, shutdownDelayMs: 0, shutdownTimeoutMs: 8000,
     });
   });
 
