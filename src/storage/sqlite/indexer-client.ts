@@ -33,12 +33,15 @@ const RETRY_MS = 1000;
 /** Damage that is met again so soon is not in the index. */
 const DISTRUST_AGAIN_MS = 10 * 60_000;
 
+/** An index that can be used is open by then. One that is locked, or large and to be removed, must not keep the port closed. */
+const WAIT_FOR_OPENING_MS = 300;
+
 /**
- * Starts the indexer thread, and resolves once it has opened the index or could not. From then on it is brought up to date, and made anew
- * where it cannot be used, while the service goes on: never rejects. `stored`: how many messages there are.
+ * Starts the indexer thread, and resolves once it has opened the index, could not, or takes longer. From then on it is brought up to
+ * date, and made anew where it cannot be used, while the service goes on: never rejects. `stored`: how many messages there are.
  */
 export async function startIndexer(path: string, stored: number, observer: StorageObserver): Promise<Indexer> {
-  const firstHeard = Promise.withResolvers<void>();
+  const firstKnown = Promise.withResolvers<void>();
   const post = (request: IndexerRequest) => thread.post(request);
   const schedule = createSchedule(stored, () => post({ kind: 'index' }));
   const state = createState(schedule, observer);
@@ -47,15 +50,16 @@ export async function startIndexer(path: string, stored: number, observer: Stora
   const thread = keepThread<IndexerMessage>({
     script: 'indexer', workerData: { path }, observer,
     onMessage(message) {
+      if (message.kind === 'started') return void setTimeout(firstKnown.resolve, WAIT_FOR_OPENING_MS).unref();
       state.heard(message);
-      firstHeard.resolve();
+      firstKnown.resolve();
     },
     onEnded() {
       if (!closed) state.heard({ kind: 'failed', reason: 'the indexer thread died', isLost: false });
-      firstHeard.resolve();
+      firstKnown.resolve();
     },
   });
-  await firstHeard.promise;
+  await firstKnown.promise;
 
   return {
     stored: schedule.stored,
@@ -111,7 +115,7 @@ function createState(schedule: Schedule, observer: StorageObserver) {
   return {
     lose,
     isOpen: () => isOpen,
-    heard(message: IndexerMessage): void {
+    heard(message: Exclude<IndexerMessage, { kind: 'started' }>): void {
       switch (message.kind) {
         case 'opened': return opened(message.indexed);
         case 'indexing': return indexing(message.indexed);

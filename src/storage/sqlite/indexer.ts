@@ -116,4 +116,5 @@ function discard(): void {
 }
 
 parentPort?.on('message', work);
+tell({ kind: 'started' });
 work({ kind: 'index' });

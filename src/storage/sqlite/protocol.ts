@@ -77,6 +77,8 @@ export interface IndexerRequest {
 }
 
 export type IndexerMessage =
+  /** It is about to open the index. */
+  | { readonly kind: 'started' }
   /** How many messages are in the index when it was opened, while it is brought up to date, and then. */
   | { readonly kind: 'opened' | 'indexing' | 'indexed'; readonly indexed: number }
   /** `isLost`: nothing of the index can be used any more. */

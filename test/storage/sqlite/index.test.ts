@@ -181,10 +181,10 @@ describe('the read index', { concurrency: 4 }, () => {
       const { storage, told } = await openTold(t, path);
       assert.equal(await storage.append(message({ message_id: 'm6' })), 'stored');
       assert.equal((await storage.list(EVERYTHING)).total, 7);
+      await waitFor('the word of it', () => told.at(-1) === 'failing');
       const [, reason] = /^(.*): 0 % of the messages are in it$/.exec(storage.degraded().join()) ?? [];
       assert.match(String(reason), /locked by another process|cannot be opened/);
       await assert.rejects(storage.stats(), { reason });
-      assert.equal(told.at(-1), 'failing');
       remove();
       await waitFor('what reads need', () => storage.degraded().length === 0);
       assert.equal((await storage.stats()).total, 7);
