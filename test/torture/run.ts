@@ -6,6 +6,7 @@ import { diskFull, failedSync } from './disk.ts';
 import { drainUnderLoad } from './drain.ts';
 import { changedFiles, delayedEnd } from './files.ts';
 import { foreignReader, failedCheckpoint } from './log-growth.ts';
+import { indexLoss } from './index-loss.ts';
 import { kills } from './kills.ts';
 import { busyReader, overload } from './overload.ts';
 import { queuedSearches, silentStreams } from './readers.ts';
@@ -13,7 +14,7 @@ import type { Figure, Scenario } from './scenario.ts';
 import { syncOrder } from './sync-order.ts';
 
 const SCENARIOS: readonly Scenario[] = [
-  kills, syncOrder, failedSync, diskFull, foreignReader, failedCheckpoint, drainUnderLoad, delayedEnd, changedFiles,
+  kills, syncOrder, failedSync, diskFull, indexLoss, foreignReader, failedCheckpoint, drainUnderLoad, delayedEnd, changedFiles,
   busyReader, slowClients, silentStreams, queuedSearches, largeBodies, tinyChunks, overload,
 ];
 

@@ -2,6 +2,7 @@
  * The indexer thread: takes stored messages into the read index (`index-schema.ts`), behind the writer and without its lock, and makes
  * an index anew that cannot be used, while the service goes on. Entry point of a worker; see `indexer-client.ts` for the other side.
  */
+import { statSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { StorageUnavailable } from '../../errors.ts';
@@ -19,7 +20,7 @@ const CHECKPOINT_EVERY_PAGES = 16_384;
 const TELL_EVERY_MS = 1000;
 
 interface OpenIndex extends IndexWriter {
-  /** Throws StorageUnavailable where its path no longer leads to it. */
+  /** Throws StorageUnavailable where its path no longer leads to it, or it was cut short: it never shrinks by itself. */
   requireInPlace(): void;
   checkpointIfDue(): void;
   close(): void;
@@ -46,11 +47,14 @@ function open(): OpenIndex {
   const database = openUsable() ?? openNew();
   database.exec(NOTE_GENERATION);
   const identity = identityOf(indexPath);
+  let bytes = 0;
   const measureLog = database.prepare('PRAGMA main.wal_checkpoint(NOOP)');
   const opened: OpenIndex = {
     ...createIndexWriter(database),
     requireInPlace() {
-      if (identityOf(indexPath) !== identity) throw new StorageUnavailable('the read index was removed or replaced');
+      const { size = 0 } = statSync(indexPath, { throwIfNoEntry: false }) ?? {};
+      if (identityOf(indexPath) !== identity || size < bytes) throw new StorageUnavailable('the read index was removed or replaced');
+      bytes = size;
     },
     checkpointIfDue() {
       const { log, checkpointed } = measureLog.get() ?? {};
