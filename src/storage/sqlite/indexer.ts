@@ -6,13 +6,14 @@ import { statSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { StorageUnavailable } from '../../errors.ts';
-import { checkpoint } from './checkpoint.ts';
+import { checkpoint, createLogMeter } from './checkpoint.ts';
 import { isDamage, reasonOf } from './failures.ts';
 import { identityOf } from './file-identity.ts';
 import { isIndexUsable, removeIndex } from './index-identity.ts';
 import { CHUNK_MESSAGES, createIndexWriter, type IndexWriter } from './index-messages.ts';
 import { indexPathOf, NOTE_GENERATION, openIndexForWriting } from './index-schema.ts';
 import type { IndexerMessage, IndexerRequest, ThreadData } from './protocol.ts';
+import { MOST_UNINDEXED } from './snapshot.ts';
 
 /** Pages in the log of the index after which it is copied into its file: many, as each time the disk is busy with both files for long. */
 const CHECKPOINT_EVERY_PAGES = 16_384;
@@ -23,6 +24,8 @@ interface OpenIndex extends IndexWriter {
   /** Throws StorageUnavailable where its path no longer leads to it, or it was cut short: it never shrinks by itself. */
   requireInPlace(): void;
   checkpointIfDue(): void;
+  /** How many messages there are. */
+  stored(): number;
   close(): void;
 }
 
@@ -48,7 +51,8 @@ function open(): OpenIndex {
   database.exec(NOTE_GENERATION);
   const identity = identityOf(indexPath);
   let bytes = 0;
-  const measureLog = database.prepare('PRAGMA main.wal_checkpoint(NOOP)');
+  const countStored = database.prepare('SELECT messages FROM inbox_file.inbox');
+  const readLog = createLogMeter(database);
   const opened: OpenIndex = {
     ...createIndexWriter(database),
     requireInPlace() {
@@ -57,9 +61,10 @@ function open(): OpenIndex {
       bytes = size;
     },
     checkpointIfDue() {
-      const { log, checkpointed } = measureLog.get() ?? {};
-      if (Number(log) - Number(checkpointed) >= CHECKPOINT_EVERY_PAGES) checkpoint(database, indexPath);
+      const { pages, copied } = readLog();
+      if (pages - copied >= CHECKPOINT_EVERY_PAGES) checkpoint(database, indexPath);
     },
+    stored: () => Number(countStored.get()?.['messages']),
     close: () => database.close(),
   };
   tell({ kind: 'opened', indexed: opened.messages() });
@@ -84,7 +89,13 @@ function openNew(): DatabaseSync {
   return openIndexForWriting(path);
 }
 
-/** Takes in, chunk by chunk, what has come since, and tells how many messages are in the index then. */
+/** To wait for on a thread that does nothing meanwhile. */
+const NEVER_CHANGED = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+
+/**
+ * Takes in, chunk by chunk, what has come since, and tells how many messages are in the index then. While that is so far behind that
+ * reads do without it and messages come, it rests for as long as it works, as the processors are the senders' first.
+ */
 function catchUp(index: OpenIndex): void {
   let toldAt = performance.now();
   const tellProgress = (): void => {
@@ -94,10 +105,13 @@ function catchUp(index: OpenIndex): void {
     tell({ kind: 'indexing', indexed: index.messages() });
   };
   for (let taken = CHUNK_MESSAGES; taken === CHUNK_MESSAGES;) {
+    const [began, stored] = [performance.now(), index.stored()];
     taken = index.takeIn();
     while (index.indexNextPart()) tellProgress();
     index.checkpointIfDue();
     tellProgress();
+    const isFarBehind = index.stored() - index.messages() > MOST_UNINDEXED;
+    if (isFarBehind && index.stored() > stored) Atomics.wait(NEVER_CHANGED, 0, 0, performance.now() - began);
   }
   tell({ kind: 'indexed', indexed: index.messages() });
 }
