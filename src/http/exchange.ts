@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Writable } from 'node:stream';
-import { type BodyAbort, type BodyReader, type BodyResult, declaredLength, discardBody, readBody } from './body.ts';
+import { type BodyAbort, type BodyLimits, type BodyReader, type BodyResult, declaredLength, discardBody, readBody } from './body.ts';
 import type { Reply } from './reply.ts';
 import { replyHeaders } from './wire.ts';
 
@@ -12,8 +12,8 @@ export interface Exchange {
   readonly request: IncomingMessage;
   /** The query string as it came, without `?`. */
   readonly query: string;
-  /** The raw body, of at most `maxBytes` bytes. Never rejects. */
-  readBody(maxBytes: number): Promise<BodyResult>;
+  /** The raw body, within limits. Never rejects. */
+  readBody(limits: BodyLimits): Promise<BodyResult>;
   /** Whether the one who asked would still be let in: for answers that go on for long. */
   mayStillRead(): boolean;
 }
@@ -60,9 +60,9 @@ export function createExchange(
     remoteAddress: request.socket.remoteAddress ?? null,
     awaitsBody: () => awaitsBody,
     abortBody: (why) => body?.abort(why),
-    async readBody(maxBytes) {
-      body = readBody(request, maxBytes);
-      const refusedUnread = (declaredLength(request) ?? 0) > maxBytes;
+    async readBody(limits) {
+      body = readBody(request, limits);
+      const refusedUnread = (declaredLength(request) ?? 0) > limits.maxBytes;
       if (expectsContinue && !refusedUnread) response.writeContinue();
       awaitsBody = true;
       const result = await body.result;

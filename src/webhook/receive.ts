@@ -4,7 +4,8 @@
  */
 import type { Rotation, WebhookKey } from '../config/credentials.ts';
 import { StorageUnavailable } from '../errors.ts';
-import { type BodyAbort, declaredLength } from '../http/body.ts';
+import type { BodyAbort, BodyLimits } from '../http/body.ts';
+import { createByteBudget } from '../http/byte-budget.ts';
 import type { Exchange } from '../http/exchange.ts';
 import { badRequest, errorReply, OK, REQUEST_INCOMPLETE, UNAVAILABLE, unprocessable, type Reply } from '../http/reply.ts';
 import type { Handler } from '../http/router.ts';
@@ -25,8 +26,11 @@ export interface ReceiveOptions extends SignatureRules {
   readonly metrics: Metrics;
 }
 
+/** Why a body is not read on though its sender did nothing wrong. */
+const OUR_ABORTS = { 'shutting down': 'shutting down', 'no room': 'too many bodies are being read' } as const;
+
 /** Every reason that lies with the sender or the network. */
-type SendersAbort = Exclude<BodyAbort, 'shutting down'>;
+type SendersAbort = Exclude<BodyAbort, keyof typeof OUR_ABORTS>;
 
 /** How a request ended. `message_id` is known only where the signature and the schema held. */
 type Ending =
@@ -39,11 +43,11 @@ type Ending =
   | { readonly result: 'invalid_signature'; readonly reason: SignatureFault }
   | { readonly result: 'invalid_payload'; readonly faults: readonly Fault[] };
 
-/** Bytes of bodies that may be on their way at the same time; one of the largest size may be in any case. */
+/** Bytes of bodies that may be half here at the same time; one of the largest size may be in any case. */
 const BODIES_BUDGET_BYTES = 64 * 1024 * 1024;
 
 export function createReceive(options: ReceiveOptions): Handler {
-  const bodies = createBudget(Math.max(BODIES_BUDGET_BYTES, options.maxBodyBytes));
+  const bodies = { maxBytes: options.maxBodyBytes, budget: createByteBudget(Math.max(BODIES_BUDGET_BYTES, options.maxBodyBytes)) };
   return async (exchange) => {
     const ending = await receive(exchange, options, bodies);
     report(exchange.requestId, ending, options);
@@ -51,25 +55,8 @@ export function createReceive(options: ReceiveOptions): Handler {
   };
 }
 
-type Budget = ReturnType<typeof createBudget>;
-
-function createBudget(total: number) {
-  let reserved = 0;
-  return {
-    /** False where so much is not left. */
-    reserve(amount: number): boolean {
-      if (reserved + amount > total) return false;
-      reserved += amount;
-      return true;
-    },
-    release(amount: number): void {
-      reserved -= amount;
-    },
-  };
-}
-
-async function receive(exchange: Exchange, options: ReceiveOptions, bodies: Budget): Promise<Ending> {
-  const { maxBodyBytes, storage, log } = options;
+async function receive(exchange: Exchange, options: ReceiveOptions, bodies: BodyLimits): Promise<Ending> {
+  const { storage, log } = options;
   const certificateFault = options.requiresClientCertificate ? clientCertificateFault(exchange.request.socket) : null;
   if (certificateFault !== null) return { result: 'invalid_client_certificate', reason: certificateFault };
   const keys = options.keys();
@@ -80,14 +67,11 @@ async function receive(exchange: Exchange, options: ReceiveOptions, bodies: Budg
   const encoding = headers['content-encoding'];
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') return { result: 'unsupported_encoding' };
 
-  const reserved = Math.min(declaredLength(exchange.request) ?? maxBodyBytes, maxBodyBytes);
-  if (!bodies.reserve(reserved)) return { result: 'unavailable', message_id: null, reason: 'too many bodies are being read' };
-  const body = await exchange.readBody(maxBodyBytes);
-  bodies.release(reserved);
+  const body = await exchange.readBody(bodies);
   if (body.kind === 'too large') return { result: 'payload_too_large' };
   if (body.kind === 'aborted') {
-    return body.why === 'shutting down'
-      ? { result: 'unavailable', message_id: null, reason: body.why }
+    return body.why === 'shutting down' || body.why === 'no room'
+      ? { result: 'unavailable', message_id: null, reason: OUR_ABORTS[body.why] }
       : { result: 'aborted', reason: body.why };
   }
 
