@@ -2,8 +2,6 @@
 
 /** What one client holds of a budget. */
 export interface Share {
-  /** Bytes held now. */
-  held(): number;
   /** Holds so many bytes more, or fewer where negative; may end any share, this one too, to make room. Without effect once ended. */
   change(bytes: number): void;
   /** Gives all of it back, for good. */
@@ -53,7 +51,6 @@ export function createByteBudget(totalBytes: number): ByteBudget {
       const share: OpenShare = { isOpen: true, bytes: 0, since: 0, onTaken };
       shares.push(share);
       return {
-        held: () => share.bytes,
         change(bytes) {
           if (!share.isOpen) return;
           if (bytes < 0 || share.bytes === 0) share.since = performance.now();

@@ -2,7 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
+import { createByteBudget } from './byte-budget.ts';
 import { createExchange, type OpenExchange } from './exchange.ts';
+import { createTurns, type Turns } from './turns.ts';
 
 export interface ConnectionLimits {
   readonly maxConnections: number;
@@ -23,6 +25,10 @@ export interface Connections {
   secure(socket: TLSSocket): void;
   /** A new exchange, or undefined on a connection that takes no more requests. */
   begin(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): OpenExchange | undefined;
+  /** Calls `start` as soon as the client has taken enough of the answers before this one. */
+  inTurn(exchange: OpenExchange, start: () => void): void;
+  /** The answer to an exchange was handed on, with so many bytes of content; null where it is being written for long. */
+  sent(exchange: OpenExchange, contentBytes: number | null): void;
   /** Counts an exchange as answered; returns whether its connection ends with this answer. `isOpenEnded`: it is being written for long. */
   settle(exchange: OpenExchange, isOpenEnded: boolean): boolean;
   /**
@@ -38,6 +44,8 @@ export interface Connections {
 
 /** Requests that one connection may have pending; past it no more are read, and it ends with the answers that are due. */
 const MAX_PIPELINED = 100;
+/** Bytes of answers not yet taken, of all connections together; past it whoever leaves most unread for longest is closed. */
+const UNREAD_ANSWERS_BYTES = 64 * 1024 * 1024;
 
 /** node:http reads the requests of a connection one after the other, and writes their answers in the same order. */
 interface Connection {
@@ -49,6 +57,7 @@ interface Connection {
    * collection, everything that was ever in it. That made collections ten times as long.
    */
   readonly pending: OpenExchange[];
+  readonly turns: Turns;
   takesMore: boolean;
   endsAfterNextAnswer: boolean;
   /** Milliseconds on the monotonic clock since when nothing is pending. Silent connections and half-sent heads are idle too. */
@@ -73,7 +82,7 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
     begin(request, response, expectsContinue) {
       const connection = connections.get(request.socket);
       // What follows a refused request on its connection could be bytes of that request (RFC 9112 section 9.6).
-      if (connection?.takesMore !== true) return undefined;
+      if (connection?.takesMore !== true) return void connection?.turns.surplus();
       // Where one is pending already, that is the one that it ends with.
       const isOver = connection.pending.length >= (connection.endsAfterNextAnswer ? 1 : MAX_PIPELINED);
       if (isOver) return endAfterLatest(connection);
@@ -83,9 +92,12 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
       response.once('close', () => {
         connection.pending.splice(connection.pending.indexOf(exchange), 1);
         connection.idleSince = performance.now();
+        connection.turns.left(exchange);
       });
       return exchange;
     },
+    inTurn: (exchange, start) => connections.get(exchange.request.socket)?.turns.inTurn(exchange, start),
+    sent: (exchange, contentBytes) => connections.get(exchange.request.socket)?.turns.answered(exchange, contentBytes),
     settle(exchange, isOpenEnded) {
       if (draining) drained += 1;
       const connection = connections.get(exchange.request.socket);
@@ -112,12 +124,14 @@ function createTable() {
   const connections = new Map<Duplex, Connection>();
   /** A TLS socket does not tell which connection it is made of; where that comes from does. */
   const byPeer = new Map<string, Connection>();
+  const unreadAnswers = createByteBudget(UNREAD_ANSWERS_BYTES);
 
   return {
     connections,
     add(socket: Socket): void {
       const connection: Connection = {
-        socket, latest: null, pending: [], takesMore: true, endsAfterNextAnswer: false, idleSince: performance.now(),
+        socket, latest: null, pending: [], turns: createTurns(socket, unreadAnswers),
+        takesMore: true, endsAfterNextAnswer: false, idleSince: performance.now(),
       };
       const peer = peerOf(socket);
       connections.set(socket, connection);
@@ -127,6 +141,7 @@ function createTable() {
       // node:http closes the response that it is writing, and forgets those that wait behind it; so do they here.
       socket.once('close', () => {
         connections.delete(connection.socket);
+        connection.turns.end();
         if (byPeer.get(peer) === connection) byPeer.delete(peer);
       });
     },
@@ -136,6 +151,7 @@ function createTable() {
       connections.delete(connection.socket);
       connections.set(socket, connection);
       connection.socket = socket.on('error', () => socket.destroy());
+      connection.turns.moveTo(socket);
     },
   };
 }
@@ -144,6 +160,7 @@ const peerOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${re
 
 function endAfterLatest(connection: Connection): undefined {
   connection.takesMore = false;
+  connection.turns.surplus();
   connection.latest?.response.once('close', () => connection.socket.destroy());
 }
 

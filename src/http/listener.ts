@@ -123,7 +123,9 @@ type Answer = (exchange: OpenExchange, route: string, reply: Reply) => void;
 function createAnswer({ onAnswered }: ListenerOptions, connections: Connections): Answer {
   return (exchange, route, reply) => {
     const { request, requestId, startedAt, remoteAddress } = exchange;
-    exchange.send(reply, connections.settle(exchange, typeof reply.body !== 'string'));
+    const contentBytes = typeof reply.body === 'string' ? Buffer.byteLength(reply.body) : null;
+    exchange.send(reply, connections.settle(exchange, contentBytes === null));
+    connections.sent(exchange, contentBytes);
     onAnswered({
       requestId,
       method: request.method ?? null,
@@ -146,13 +148,16 @@ function createAccept({ router, onFailed }: ListenerOptions, connections: Connec
     }
     const { route, handler } = router(request.method ?? '', head.target.path);
     const { requestId, readBody } = exchange;
-    Promise.try(handler, { requestId, request, readBody, query: head.target.query, mayStillRead: () => true }).then(
-      (reply) => answer(exchange, route, reply),
-      (error) => {
-        onFailed(requestId, error);
-        answer(exchange, route, replyToError(error));
-      },
-    );
+    const { query } = head.target;
+    connections.inTurn(exchange, () => {
+      Promise.try(handler, { requestId, request, readBody, query, mayStillRead: () => true }).then(
+        (reply) => answer(exchange, route, reply),
+        (error) => {
+          onFailed(requestId, error);
+          answer(exchange, route, replyToError(error));
+        },
+      );
+    });
   };
 }
 

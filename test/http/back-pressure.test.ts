@@ -1,0 +1,182 @@
+/** Clients that do not take their answers, or do not finish their bodies: what is begun for them, what is read of them, who makes room. */
+import assert from 'node:assert/strict';
+import { connect as connectTls } from 'node:tls';
+import { describe, test } from 'node:test';
+import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
+import { startTestApp, type TestApp } from '../support/app.ts';
+import { hasOpenssl, makeCertificate } from '../support/certificates.ts';
+import { message, sign } from '../support/messages.ts';
+import { connectRaw, statusesIn, type RawConnection } from '../support/raw-http.ts';
+import { temporaryFolder, type Scope } from '../support/temporary.ts';
+import { waitFor } from '../support/wait.ts';
+
+const PAGE = 'GET /messages?limit=100 HTTP/1.1\r\nHost: a\r\n\r\n';
+const LIVE = 'GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n';
+/** JSON writes each of these as six characters. */
+const LONG_TEXT = '\u0001'.repeat(4096);
+/** A kernel takes some megabytes before an answer counts as unread. */
+const MOST_BEGUN = 6;
+
+/** A service whose page of 100 is 2.4 MB, and how many pages were begun. */
+async function startWithLongPages(scope: Scope, environment: Record<string, string> = {}) {
+  const begun = { pages: 0 };
+  const items = Array.from({ length: 100 }, (_, index) => message({ message_id: `m${index}`, text: LONG_TEXT }));
+  const app = await startTestApp(scope, environment, async (options) => {
+    const storage = await openSqliteStorage(options);
+    await Promise.all(items.map(storage.append));
+    return {
+      ...storage,
+      list(query) {
+        begun.pages += 1;
+        return storage.list(query);
+      },
+    };
+  });
+  return { app, begun };
+}
+
+/** Time for whatever is on its way to be begun: answers that others get meanwhile. */
+async function askOthers(app: TestApp): Promise<void> {
+  for (let asked = 0; asked < 20; asked += 1) assert.equal((await app.get('/stats')).status, 200);
+}
+
+function connectUnread(port: number, bytes: string): RawConnection {
+  const connection = connectRaw(port);
+  connection.socket.pause();
+  connection.write(bytes);
+  return connection;
+}
+
+describe('while a client does not take its answers', () => {
+  test('no more of its requests are begun; all are answered once it does', async (t) => {
+    const { app, begun } = await startWithLongPages(t);
+    const unread = connectUnread(app.port, PAGE.repeat(30));
+    await waitFor('the first', () => begun.pages > 0);
+    await askOthers(app);
+    assert.ok(begun.pages <= MOST_BEGUN, `${begun.pages} begun`);
+    unread.socket.resume();
+    await waitFor('every answer', () => statusesIn(unread.received()).length === 30);
+    unread.socket.destroy();
+  });
+
+  test('over TLS neither', { skip: !hasOpenssl }, async (t) => {
+    const { certificate, key } = makeCertificate(temporaryFolder(t), 'server');
+    const { app, begun } = await startWithLongPages(t, { TLS_CERT_FILE: certificate, TLS_KEY_FILE: key, PRIVATE_PORT: '' });
+    const socket = connectTls({ port: app.port, host: '127.0.0.1', rejectUnauthorized: false });
+    t.after(() => socket.destroy());
+    socket.pause();
+    socket.write(PAGE.repeat(99));
+    await waitFor('the first', () => begun.pages > 0);
+    for (let asked = 0; asked < 20; asked += 1) assert.equal(await statusOverTls(app.port), 200);
+    assert.ok(begun.pages <= MOST_BEGUN, `${begun.pages} begun`);
+  });
+
+  test('nothing behind a stream is begun', async (t) => {
+    const { app, begun } = await startWithLongPages(t);
+    const reader = connectRaw(app.port);
+    t.after(() => reader.socket.destroy());
+    reader.write(`GET /messages/stream HTTP/1.1\r\nHost: a\r\n\r\n${PAGE.repeat(98)}`);
+    await waitFor('the stream', () => statusesIn(reader.received()).length === 1);
+    await askOthers(app);
+    assert.equal(begun.pages, 0);
+  });
+
+  test('its connection is not read on, and it ends', async (t) => {
+    const { app } = await startWithLongPages(t, { REQUEST_TIMEOUT_MS: '2000' });
+    const unread = connectUnread(app.port, PAGE.repeat(5));
+    let isTaken = false;
+    unread.socket.write(LIVE.repeat(1_000_000), (error) => { isTaken = !error; });
+    await waitFor('the end', () => unread.socket.closed);
+    assert.equal(isTaken, false);
+    assert.equal((await app.send()).status, 200);
+  });
+
+  test('those who leave most unread make room, and others go on', async (t) => {
+    const { app } = await startWithLongPages(t);
+    const greedy = Array.from({ length: 60 }, () => connectRaw(app.port));
+    t.after(() => greedy.forEach(({ socket }) => socket.destroy()));
+    const open = async () => await app.metric('http_connections_open') ?? 0;
+    await waitFor('the connections', async () => await open() > 60);
+    for (const { socket } of greedy) socket.pause().write(PAGE.repeat(10));
+    await waitFor('room', async () => await open() < 45);
+    const page: { items: unknown[] } = JSON.parse(await (await app.get('/messages?limit=100')).text());
+    assert.equal(page.items.length, 100);
+  });
+});
+
+async function statusOverTls(port: number): Promise<number | undefined> {
+  const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false });
+  let received = '';
+  socket.on('data', (chunk) => { received += String(chunk); });
+  socket.write('GET /stats HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  await new Promise((resolve, reject) => socket.on('close', resolve).on('error', reject));
+  return statusesIn(received)[0];
+}
+
+test('a hundred small requests at once are all begun', async (t) => {
+  const release = Promise.withResolvers<void>();
+  let appending = 0;
+  const app = await startTestApp(t, {}, async (options) => {
+    const storage = await openSqliteStorage(options);
+    return {
+      ...storage,
+      append(one) {
+        appending += 1;
+        return release.promise.then(() => storage.append(one));
+      },
+    };
+  });
+  const posts = Array.from({ length: 100 }, (_, index) => {
+    const body = JSON.stringify(message({ message_id: `m${index}` }));
+    return `POST /webhook HTTP/1.1\r\nHost: a\r\nX-Signature: ${sign(body)}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  });
+  const sender = connectRaw(app.port);
+  t.after(() => sender.socket.destroy());
+  sender.write(posts.join(''));
+  await waitFor('all of them', () => appending === 100);
+  release.resolve();
+  await waitFor('the answers', () => statusesIn(sender.received()).filter((status) => status === 200).length === 100);
+});
+
+describe('bodies that do not come to their end', () => {
+  const LONGEST = 16 * 1024 * 1024;
+  const head = `POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: ${LONGEST}\r\nExpect: 100-continue\r\n\r\n`;
+
+  async function openBodies(app: TestApp, count: number): Promise<RawConnection[]> {
+    const senders = Array.from({ length: count }, () => connectRaw(app.port));
+    for (const sender of senders) sender.write(head);
+    await waitFor('their beginning', () => senders.every((sender) => statusesIn(sender.received())[0] === 100));
+    return senders;
+  }
+
+  test('count by what came, not by what was declared', async (t) => {
+    const app = await startTestApp(t, { MAX_BODY_BYTES: String(LONGEST) });
+    const silent = await openBodies(app, 20);
+    t.after(() => silent.forEach(({ socket }) => socket.destroy()));
+    for (const sender of silent) sender.write('{');
+    assert.equal((await app.send()).status, 200);
+  });
+
+  test('make room where they hold too much together: the heaviest is answered 503, small ones come through', async (t) => {
+    const app = await startTestApp(t, { MAX_BODY_BYTES: String(LONGEST) });
+    const senders = await openBodies(app, 5);
+    t.after(() => senders.forEach(({ socket }) => socket.destroy()));
+    const part = Buffer.alloc(LONGEST - 1, ' ');
+    for (const sender of senders) sender.write(part);
+    const refused = await waitFor('a refusal', () => senders.find((sender) => statusesIn(sender.received()).length === 2));
+    assert.deepEqual(statusesIn(refused.received()), [100, 503]);
+    assert.match(refused.received(), /^Retry-After: 1\r$/m);
+    const [entry] = app.logs.filter(({ event }) => event === 'webhook');
+    assert.deepEqual([entry?.['result'], entry?.['reason']], ['unavailable', 'too many bodies are being read']);
+
+    const body = JSON.stringify(message());
+    const small = connectRaw(app.port);
+    t.after(() => small.socket.destroy());
+    small.write(`POST /webhook HTTP/1.1\r\nHost: a\r\nX-Signature: ${sign(body)}\r\nContent-Length: ${body.length}\r\nExpect: 100-continue\r\n\r\n`);
+    await waitFor('its beginning', () => statusesIn(small.received())[0] === 100);
+    small.write(body.slice(0, 10));
+    await askOthers(app);
+    small.write(body.slice(10));
+    await waitFor('its answer', () => statusesIn(small.received())[1] === 200);
+  });
+});
