@@ -20,10 +20,11 @@ const MOST_BEGUN = 6;
 /** A service whose page of 100 is 2.4 MB, and how many pages were begun. */
 async function startWithLongPages(scope: Scope, environment: Record<string, string> = {}) {
   const begun = { pages: 0 };
-  const items = Array.from({ length: 100 }, (_, index) => message({ message_id: `m${index}`, text: LONG_TEXT }));
-  const app = await startTestApp(scope, environment, async (options) => {
+  const filling = await startTestApp(scope);
+  await Promise.all(Array.from({ length: 100 }, (_, index) => filling.send({ message_id: `m${index}`, text: LONG_TEXT })));
+  await filling.stop();
+  const app = await startTestApp(scope, { ...environment, DATABASE_URL: filling.databasePath }, async (options) => {
     const storage = await openSqliteStorage(options);
-    await Promise.all(items.map(storage.append));
     return {
       ...storage,
       list(query) {
@@ -61,7 +62,7 @@ describe('while a client does not take its answers', () => {
 
   test('over TLS neither', { skip: !hasOpenssl }, async (t) => {
     const { certificate, key } = makeCertificate(temporaryFolder(t), 'server');
-    const { app, begun } = await startWithLongPages(t, { TLS_CERT_FILE: certificate, TLS_KEY_FILE: key, PRIVATE_PORT: '' });
+    const { app, begun } = await startWithLongPages(t, { TLS_CERT_FILE: certificate, TLS_KEY_FILE: key });
     const socket = connectTls({ port: app.port, host: '127.0.0.1', rejectUnauthorized: false });
     t.after(() => socket.destroy());
     socket.pause();
