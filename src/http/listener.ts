@@ -10,7 +10,7 @@ import { createConnections, type Connections } from './connections.ts';
 import { drain, type DrainReport } from './drain.ts';
 import type { OpenExchange } from './exchange.ts';
 import { createRefusal } from './refusal.ts';
-import { badRequest, EXPECTATION_FAILED, replyToError, type Reply } from './reply.ts';
+import { EXPECTATION_FAILED, replyToError, type Reply } from './reply.ts';
 import { readHead } from './request-head.ts';
 import { type Router, UNMATCHED } from './router.ts';
 import { secureContextOf } from './tls.ts';
@@ -109,7 +109,7 @@ function createLimitedServer({ limits, tls }: ListenerOptions): { server: Server
     rejectUnauthorized: false,
   });
   const server: Server = secureServer ?? createServer(options);
-  // The head is bounded in bytes; a bound on the count would drop the rest without a word, a second signature among them.
+  // The lines are counted in request-head.ts: this bound would drop the rest without a word, a second signature among them.
   server.maxHeadersCount = 0;
   // A socket without any traffic in the middle of an exchange; later than the timeout of a request, which gets an answer.
   server.setTimeout(requestTimeoutMs + STALLED_SOCKET_MARGIN_MS);
@@ -144,7 +144,7 @@ function createAccept({ router, onFailed }: ListenerOptions, connections: Connec
     const head = readHead(request);
     if (!head.valid) {
       connections.refuseMore(request.socket);
-      return answer(exchange, UNMATCHED, badRequest(head.problem));
+      return answer(exchange, UNMATCHED, head.reply);
     }
     const { route, handler } = router(request.method ?? '', head.target.path);
     const { requestId, readBody } = exchange;

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { isIPv6 } from 'node:net';
+import { badRequest, HEADERS_TOO_LARGE, type WholeReply } from './reply.ts';
 
 /** The parts of a request target that routing needs, still percent-encoded. */
 export interface Target {
@@ -8,7 +9,7 @@ export interface Target {
   readonly query: string;
 }
 
-export type HeadReading = { readonly valid: true; readonly target: Target } | { readonly valid: false; readonly problem: string };
+export type HeadReading = { readonly valid: true; readonly target: Target } | { readonly valid: false; readonly reply: WholeReply };
 
 type Head = Pick<IncomingMessage, 'httpVersion' | 'rawHeaders' | 'url'>;
 
@@ -17,6 +18,9 @@ const VISIBLE_ASCII = /^[\x21\x22\x24-\x7e]+$/;
 const ABSOLUTE_FORM = /^https?:\/\/([^/?]*)([^]*)$/i;
 /** RFC 9110 section 7.2: uri-host [ ":" port ], the host not empty. */
 const HOST = /^(?:\[([^\]]*)\]|(?:[a-z0-9._~!$&'()*+,;=-]|%[0-9a-f]{2})+)(?::[0-9]{0,5})?$/i;
+
+/** node:http bounds the bytes of target, names and values alone: 16,000 lines of `A:` would pass. */
+const MAX_HEADER_LINES = 100;
 
 /** All values of a header, in order. Unlike `request.headers` this joins and drops none. */
 export function headerValues(rawHeaders: readonly string[], lowerCaseName: string): string[] {
@@ -33,7 +37,8 @@ export function headerValues(rawHeaders: readonly string[], lowerCaseName: strin
  * 11.2), and splits the target by hand: `new URL` throws on `//` and takes `//x/health` for another host's path.
  */
 export function readHead({ httpVersion, rawHeaders, url = '' }: Head): HeadReading {
-  const invalid = (problem: string): HeadReading => ({ valid: false, problem });
+  const invalid = (problem: string): HeadReading => ({ valid: false, reply: badRequest(problem) });
+  if (rawHeaders.length > 2 * MAX_HEADER_LINES) return { valid: false, reply: HEADERS_TOO_LARGE };
   if (httpVersion !== '1.1' && httpVersion !== '1.0') return invalid('the HTTP version must be 1.1 or 1.0');
 
   const hosts = headerValues(rawHeaders, 'host');

@@ -31,6 +31,7 @@ describe('every answer', () => {
     'a request without Host': ['GET / HTTP/1.1\r\n\r\n', 400],
     'bytes that are no request': ['garbage\r\n\r\n', 400],
     'a head that is too large': [get('/', `X: ${'x'.repeat(20_000)}`), 431],
+    'a head of too many lines': [get('/', ...Array.from({ length: 100 }, () => 'A:')), 431],
     'a CONNECT': ['CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n', 400],
   };
   for (const [what, [bytes, status]] of Object.entries(requests)) {
@@ -118,6 +119,11 @@ describe('a request that two parties could read differently', () => {
   test('HTTP/1.0 without Host is answered and closed', async () => {
     assert.deepEqual(statusesIn(await exchangeRaw(app.port, 'GET /health/live HTTP/1.0\r\n\r\n')), [200]);
   });
+});
+
+test('a head of a hundred lines is answered', async () => {
+  const lines = ['Connection: close', ...Array.from({ length: 98 }, () => 'A:')];
+  assert.deepEqual(statusesIn(await exchangeRaw(app.port, get('/health/live', ...lines))), [200]);
 });
 
 describe('one connection', () => {
