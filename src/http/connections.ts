@@ -45,7 +45,7 @@ export interface Connections {
 /** Requests that one connection may have pending; past it no more are read, and it ends with the answers that are due. */
 const MAX_PIPELINED = 100;
 /** Bytes of answers not yet taken, of all connections together; past it whoever leaves most unread for longest is closed. */
-const UNREAD_ANSWERS_BYTES = 64 * 1024 * 1024;
+const UNREAD_ANSWERS_BYTES = 32 * 1024 * 1024;
 
 /** node:http reads the requests of a connection one after the other, and writes their answers in the same order. */
 interface Connection {
