@@ -92,6 +92,25 @@ describe('while a client does not take its answers', () => {
     assert.equal((await app.send()).status, 200);
   });
 
+  test('nor is that of one who sends small requests without end behind one that takes long', async (t) => {
+    const release = Promise.withResolvers<void>();
+    const app = await startTestApp(t, {}, async (options) => {
+      const storage = await openSqliteStorage(options);
+      return { ...storage, append: (one) => release.promise.then(() => storage.append(one)) };
+    });
+    const body = JSON.stringify(message());
+    const flood = connectRaw(app.port);
+    t.after(() => flood.socket.destroy());
+    let isTaken = false;
+    flood.write(`POST /webhook HTTP/1.1\r\nHost: a\r\nX-Signature: ${sign(body)}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    flood.socket.write(LIVE.repeat(400_000), (error) => { isTaken = !error; });
+    await waitFor('as many as may be ahead', () => app.logs.filter(({ path }) => path === '/health/live').length === 99);
+    await askOthers(app);
+    assert.equal(isTaken, false);
+    release.resolve();
+    await waitFor('the end', () => flood.socket.closed);
+  });
+
   test('those who leave most unread make room, and others go on', async (t) => {
     const { app } = await startWithLongPages(t);
     const greedy = Array.from({ length: 60 }, () => connectRaw(app.port));
