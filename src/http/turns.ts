@@ -86,7 +86,7 @@ export function createTurns(socket: Socket, budget: ByteBudget): Turns {
   };
 }
 
-/** Whether a socket is read, against node:http, which resumes it when it likes: paused again before that event is over, it lets nothing in. */
+/** Whether a socket is read. node:http resumes it when it likes; paused again before that event is over, it lets nothing in. */
 function createIntake(firstSocket: Socket) {
   let socket = firstSocket;
   let isReading = true;

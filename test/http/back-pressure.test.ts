@@ -41,8 +41,8 @@ async function askOthers(app: TestApp): Promise<void> {
   for (let asked = 0; asked < 20; asked += 1) assert.equal((await app.get('/stats')).status, 200);
 }
 
-function connectUnread(port: number, bytes: string): RawConnection {
-  const connection = connectRaw(port);
+function connectUnread(scope: Scope, port: number, bytes: string): RawConnection {
+  const connection = connectRaw(scope, port);
   connection.socket.pause();
   connection.write(bytes);
   return connection;
@@ -51,13 +51,12 @@ function connectUnread(port: number, bytes: string): RawConnection {
 describe('while a client does not take its answers', () => {
   test('no more of its requests are begun; all are answered once it does', async (t) => {
     const { app, begun } = await startWithLongPages(t);
-    const unread = connectUnread(app.port, PAGE.repeat(30));
+    const unread = connectUnread(t, app.port, PAGE.repeat(30));
     await waitFor('the first', () => begun.pages > 0);
     await askOthers(app);
     assert.ok(begun.pages <= MOST_BEGUN, `${begun.pages} begun`);
     unread.socket.resume();
     await waitFor('every answer', () => statusesIn(unread.received()).length === 30);
-    unread.socket.destroy();
   });
 
   test('over TLS neither', { skip: !hasOpenssl }, async (t) => {
@@ -74,8 +73,7 @@ describe('while a client does not take its answers', () => {
 
   test('nothing behind a stream is begun', async (t) => {
     const { app, begun } = await startWithLongPages(t);
-    const reader = connectRaw(app.port);
-    t.after(() => reader.socket.destroy());
+    const reader = connectRaw(t, app.port);
     reader.write(`GET /messages/stream HTTP/1.1\r\nHost: a\r\n\r\n${PAGE.repeat(98)}`);
     await waitFor('the stream', () => statusesIn(reader.received()).length === 1);
     await askOthers(app);
@@ -84,7 +82,7 @@ describe('while a client does not take its answers', () => {
 
   test('its connection is not read on, and it ends', async (t) => {
     const { app } = await startWithLongPages(t, { REQUEST_TIMEOUT_MS: '2000' });
-    const unread = connectUnread(app.port, PAGE.repeat(5));
+    const unread = connectUnread(t, app.port, PAGE.repeat(5));
     let isTaken = false;
     unread.socket.write(LIVE.repeat(1_000_000), (error) => { isTaken = !error; });
     await waitFor('the end', () => unread.socket.closed);
@@ -99,8 +97,7 @@ describe('while a client does not take its answers', () => {
       return { ...storage, append: (one) => release.promise.then(() => storage.append(one)) };
     });
     const body = JSON.stringify(message());
-    const flood = connectRaw(app.port);
-    t.after(() => flood.socket.destroy());
+    const flood = connectRaw(t, app.port);
     let isTaken = false;
     flood.write(`POST /webhook HTTP/1.1\r\nHost: a\r\nX-Signature: ${sign(body)}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
     flood.socket.write(LIVE.repeat(400_000), (error) => { isTaken = !error; });
@@ -113,8 +110,7 @@ describe('while a client does not take its answers', () => {
 
   test('those who leave most unread make room, and others go on', async (t) => {
     const { app } = await startWithLongPages(t);
-    const greedy = Array.from({ length: 60 }, () => connectRaw(app.port));
-    t.after(() => greedy.forEach(({ socket }) => socket.destroy()));
+    const greedy = Array.from({ length: 60 }, () => connectRaw(t, app.port));
     const open = async () => await app.metric('http_connections_open') ?? 0;
     await waitFor('the connections', async () => await open() > 60);
     for (const { socket } of greedy) socket.pause().write(PAGE.repeat(10));
@@ -150,8 +146,7 @@ test('a hundred small requests at once are all begun', async (t) => {
     const body = JSON.stringify(message({ message_id: `m${index}` }));
     return `POST /webhook HTTP/1.1\r\nHost: a\r\nX-Signature: ${sign(body)}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
   });
-  const sender = connectRaw(app.port);
-  t.after(() => sender.socket.destroy());
+  const sender = connectRaw(t, app.port);
   sender.write(posts.join(''));
   await waitFor('all of them', () => appending === 100);
   release.resolve();
@@ -162,8 +157,8 @@ describe('bodies that do not come to their end', () => {
   const LONGEST = 16 * 1024 * 1024;
   const head = `POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: ${LONGEST}\r\nExpect: 100-continue\r\n\r\n`;
 
-  async function openBodies(app: TestApp, count: number): Promise<RawConnection[]> {
-    const senders = Array.from({ length: count }, () => connectRaw(app.port));
+  async function openBodies(scope: Scope, app: TestApp, count: number): Promise<RawConnection[]> {
+    const senders = Array.from({ length: count }, () => connectRaw(scope, app.port));
     for (const sender of senders) sender.write(head);
     await waitFor('their beginning', () => senders.every((sender) => statusesIn(sender.received())[0] === 100));
     return senders;
@@ -171,16 +166,14 @@ describe('bodies that do not come to their end', () => {
 
   test('count by what came, not by what was declared', async (t) => {
     const app = await startTestApp(t, { MAX_BODY_BYTES: String(LONGEST) });
-    const silent = await openBodies(app, 20);
-    t.after(() => silent.forEach(({ socket }) => socket.destroy()));
+    const silent = await openBodies(t, app, 20);
     for (const sender of silent) sender.write('{');
     assert.equal((await app.send()).status, 200);
   });
 
   test('make room where they hold too much together: the heaviest is answered 503, small ones come through', async (t) => {
     const app = await startTestApp(t, { MAX_BODY_BYTES: String(LONGEST) });
-    const senders = await openBodies(app, 5);
-    t.after(() => senders.forEach(({ socket }) => socket.destroy()));
+    const senders = await openBodies(t, app, 5);
     const part = Buffer.alloc(LONGEST - 1, ' ');
     for (const sender of senders) sender.write(part);
     const refused = await waitFor('a refusal', () => senders.find((sender) => statusesIn(sender.received()).length === 2));
@@ -190,8 +183,7 @@ describe('bodies that do not come to their end', () => {
     assert.deepEqual([entry?.['result'], entry?.['reason']], ['unavailable', 'too many bodies are being read']);
 
     const body = JSON.stringify(message());
-    const small = connectRaw(app.port);
-    t.after(() => small.socket.destroy());
+    const small = connectRaw(t, app.port);
     small.write(`POST /webhook HTTP/1.1\r\nHost: a\r\nX-Signature: ${sign(body)}\r\nContent-Length: ${body.length}\r\nExpect: 100-continue\r\n\r\n`);
     await waitFor('its beginning', () => statusesIn(small.received())[0] === 100);
     small.write(body.slice(0, 10));

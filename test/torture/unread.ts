@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import { createIds, atMost, exactly, residentMegabytes, startTarget, type Scenario, type Target } from './scenario.ts';
 import { startClosedLoop } from '../support/load.ts';
 import { sign } from '../support/messages.ts';
 import { connectRaw, statusesIn } from '../support/raw-http.ts';
 import { temporaryFolder, type Scope } from '../support/temporary.ts';
 import { waitFor } from '../support/wait.ts';
+import { atMost, createIds, exactly, residentMegabytes, startTarget, type Scenario, type Target } from './scenario.ts';
 
 const CONNECTIONS = 40;
 const PIPELINED = 100;
@@ -19,7 +19,7 @@ export const unreadAnswers: Scenario = {
   async run(scope) {
     const target = await startTarget(scope, { env: { DATABASE_URL: join(temporaryFolder(scope), 'app.db') } });
     await fillWithLongPage(target);
-    const warmUp = startClosedLoop(target.port, 4, createIds('warm'));
+    const warmUp = startClosedLoop(scope, target.port, 4, createIds('warm'));
     await waitFor('a warm server', () => warmUp.sent.length > 2000);
     await warmUp.stop();
     const memory = watchMemory(scope, target);
@@ -27,14 +27,12 @@ export const unreadAnswers: Scenario = {
       ...Array.from({ length: CONNECTIONS }, () => PAGE.repeat(PIPELINED)),
       PAGE.repeat(10) + LIVE.repeat(SMALL_REQUESTS_MEGABYTES * 1024 * 1024 / LIVE.length),
     ];
-    const connections = requests.map((bytes) => {
-      const connection = connectRaw(target.port);
+    for (const bytes of requests) {
+      const connection = connectRaw(scope, target.port);
       connection.socket.pause();
       connection.write(bytes);
-      return connection;
-    });
-    scope.after(() => connections.forEach(({ socket }) => socket.destroy()));
-    const load = startClosedLoop(target.port, 4, createIds('beside'));
+    }
+    const load = startClosedLoop(scope, target.port, 4, createIds('beside'));
     await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000));
     await load.stop();
     return [
@@ -53,13 +51,12 @@ export const silentHeads: Scenario = {
     const { port } = await startTarget(scope, {
       env: { DATABASE_URL: join(temporaryFolder(scope), 'app.db'), MAX_BODY_BYTES: String(LONGEST_BODY) },
     });
-    const silent = Array.from({ length: SILENT_SENDERS }, () => connectRaw(port));
-    scope.after(() => silent.forEach(({ socket }) => socket.destroy()));
+    const silent = Array.from({ length: SILENT_SENDERS }, () => connectRaw(scope, port));
     for (const connection of silent) {
       connection.write(`POST /webhook HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: ${LONGEST_BODY}\r\n\r\n`);
     }
     await waitFor('their turn', () => silent.every((connection) => statusesIn(connection.received())[0] === 100));
-    const load = startClosedLoop(port, 4, createIds('beside'));
+    const load = startClosedLoop(scope, port, 4, createIds('beside'));
     await waitFor('answers', () => load.sent.length > 1000);
     await load.stop();
     return [exactly('messages not acknowledged beside them', load.sent.filter(({ status }) => status !== 200).length, 0)];
