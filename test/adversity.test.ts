@@ -111,7 +111,7 @@ function holdLog(t: TestContext, path: string): void {
   reader.prepare('SELECT count(*) FROM messages').get();
 }
 
-describe('a file of the database that is not what it was', () => {
+describe('a file of the database that is not what it was', { concurrency: 4 }, () => {
   const REASONS = ['the database file was removed or replaced', 'the database file was changed by another program', 'the lock file was removed or replaced'];
   for (const suffix of ['', '-wal', '-lock', '-shm']) {
     for (const [mishap, befall] of Object.entries(mishaps)) {
