@@ -35,6 +35,8 @@ export interface CheckpointOptions {
   readonly database: DatabaseSync;
   readonly path: string;
   readonly gate: SnapshotGate;
+  /** Throws where the files are not what they were: copying the log would hide that, and what it does not have would stay lost. */
+  readonly requireFiles: () => void;
   /** Told when checkpoints begin to fail or leave a large log, of every other reason, and, with null, when all is well again. */
   readonly onChange: (reason: UnavailableReason | null) => void;
 }
@@ -43,7 +45,7 @@ export interface CheckpointOptions {
  * Keeps the write-ahead log of the writer's connection from growing without bound: the thread copies most of it, the writer
  * what came meanwhile, so that a commit waits for that alone, and for no reader. A failure costs only a longer log, save a failed sync.
  */
-export function startCheckpoints({ database, path, gate, onChange }: CheckpointOptions): Checkpoints {
+export function startCheckpoints({ database, path, gate, requireFiles, onChange }: CheckpointOptions): Checkpoints {
   const readLog = createLogMeter(database);
   const ownReads = createOwnReads(gate);
   let round: 'none' | 'quiet' | 'busy' = 'none';
@@ -79,6 +81,7 @@ export function startCheckpoints({ database, path, gate, onChange }: CheckpointO
   const written = (pages: number): number => (pages >= pagesThen ? pages - pagesThen : pages);
 
   function begin({ pages, copied }: LogState): void {
+    requireFiles();
     round = written(pages) < QUIET_PAGES ? 'quiet' : 'busy';
     pagesThen = pages;
     if (reason !== HELD || !ownReads.mayHold(copied)) return copier.copy();

@@ -33,7 +33,7 @@ try {
 
 function serve(writer: Writer, database: DatabaseSync, opened: Opened, lock: ProcessLock): void {
   const checkpoints = startCheckpoints({
-    database, path, gate: createSnapshotGate(gate),
+    database, path, gate: createSnapshotGate(gate), requireFiles: writer.requireFiles,
     onChange(reason) {
       tell({ kind: 'checkpoints', reason });
       if (reason !== null) writer.noteFailure(reason);
@@ -109,6 +109,7 @@ function createWriter(database: DatabaseSync, lock: ProcessLock) {
   }
 
   return {
+    requireFiles: files.require,
     commit(batches: readonly string[]): WriterReply {
       const reply = attempt(batches.length, () => batches.flatMap((batch) => append(JSON.parse(batch))));
       if (reply.kind === 'committed' && reply.outcomes.includes('stored')) damaged = false;

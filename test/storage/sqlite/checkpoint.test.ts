@@ -129,7 +129,7 @@ test('a read of our own ends, for that reason, where it keeps a large log from b
   const database = connect(t, path);
   const gate = createGateMemory();
   const told: (UnavailableReason | null)[] = [];
-  const checkpoints = startCheckpoints({ database, path, gate: createSnapshotGate(gate), onChange: (reason) => told.push(reason) });
+  const checkpoints = startCheckpoints({ database, path, gate: createSnapshotGate(gate), requireFiles() {}, onChange: (reason) => told.push(reason) });
   t.after(() => checkpoints.close());
   const said = await startLongRead(t, path, gate);
   fillLog(database, 64);

@@ -8,6 +8,7 @@ import { REFERENCE_SCHEMA } from '../../support/reference-schema.ts';
 import { openTestStorage } from '../../support/storage.ts';
 import { message } from '../../support/messages.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
+import { waitFor } from '../../support/wait.ts';
 
 const EVERYTHING = { limit: 100, offset: 0 };
 
@@ -115,7 +116,9 @@ describe('a file made by the reference schema', () => {
   test('is not upgraded again at the next start', async (t) => {
     const path = join(temporaryFolder(t), 'app.db');
     makeReferenceFile(path, [['a', '+12', '+13', '2025-01-15T10:00:00Z', null]]);
-    await (await openTestStorage(t, path)).close();
+    const upgraded = await openTestStorage(t, path);
+    await waitFor('the index', () => upgraded.indexLag() === 0);
+    await upgraded.close();
     const notices: string[] = [];
     await openTestStorage(t, path, { notice: (_level, event) => notices.push(event) });
     assert.deepEqual(notices, []);
