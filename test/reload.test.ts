@@ -92,6 +92,26 @@ describe('SIGHUP', () => {
     assert.equal(await metric('webhook_inbox_ready', 'monitoring-token-2'), 1);
   });
 
+  test('keeps every old value where a new one cannot be meant, and takes a doubtful one with a warning', async (t) => {
+    const { server, write, reload, metric, send } = await start(t);
+    for (const [content, problem] of [
+      [`\ufeff${NEW}`, 'WEBHOOK_SECRET has an invisible character, such as a byte order mark or a zero-width space: remove it'],
+      [`WEBHOOK_SECRET=${NEW}`, 'WEBHOOK_SECRET begins with the name of a variable: give what stands after that'],
+    ] as const) {
+      write('current', content);
+      assert.deepEqual((await reload())['problems'], [problem]);
+    }
+    assert.deepEqual([await send(OLD), await send(NEW)], [200, 401]);
+    assert.equal(await metric('credentials_reloads_total{outcome="failed"}'), 2);
+
+    write('current', `${NEW}\n\n`);
+    assert.equal((await reload())['event'], 'credentials_reloaded');
+    const warning = 'WEBHOOK_SECRET begins or ends with white space: remove it, unless it is meant';
+    await waitFor('the warning', () => server.lines.some((line) => line['warning'] === warning));
+    assert.deepEqual([await send(`${NEW}\n`), await send(NEW)], [200, 401]);
+    assert.ok(!(JSON.stringify(server.lines) + server.stderr()).includes(NEW));
+  });
+
   test('is logged with the names of what is set, at the start too, and warns again of what is unwise', async (t) => {
     const { server, write, reload } = await start(t);
     const set = ['WEBHOOK_SECRET', 'WEBHOOK_SECRET_PREVIOUS', 'METRICS_TOKEN'];

@@ -1,5 +1,6 @@
 import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
 import type { Environment } from './environment.ts';
+import { findingsOf } from './pasted.ts';
 import type { SchemeName, Settings } from './settings.ts';
 import { readTlsCredentials, type TlsCredentials } from './tls-credentials.ts';
 
@@ -44,6 +45,9 @@ export type TokenDigest = Buffer;
 
 export const digestToken = (token: string): TokenDigest => createHash('sha256').update(token).digest();
 
+/** Says something of a credential, after its name. */
+type Say = (words: string) => void;
+
 /** Shorter ones can be found by trying. */
 const LEAST_SECRET_BYTES = 16;
 
@@ -54,12 +58,20 @@ export function readCredentials(
   const set: string[] = [];
   const warnings: string[] = [];
 
-  function readOne<Credential>(name: string, parse: (text: string, refuse: (rule: string) => void) => Credential): Credential | null {
+  function readOne<Credential>(name: string, parse: (text: string, refuse: Say, warn: Say) => Credential): Credential | null {
     const text = environment.secret(name, { emptyIsNone: name === 'WEBHOOK_SECRET' });
     if (text === null) return null;
     set.push(name);
-    if (Buffer.byteLength(text) < LEAST_SECRET_BYTES) warnings.push(`${name} has fewer than ${LEAST_SECRET_BYTES} bytes: use a longer one`);
-    return parse(text, (rule) => environment.problems.push(`${name} ${rule}`));
+    const refuse: Say = (rule) => void environment.problems.push(`${name} ${rule}`);
+    const warn: Say = (doubt) => void warnings.push(`${name} ${doubt}`);
+    const { refusal, doubts } = findingsOf(text);
+    if (refusal !== null) {
+      refuse(refusal);
+      return null;
+    }
+    if (Buffer.byteLength(text) < LEAST_SECRET_BYTES) warn(`has fewer than ${LEAST_SECRET_BYTES} bytes: use a longer one`);
+    doubts.forEach(warn);
+    return parse(text, refuse, warn);
   }
   function readRotation<Credential>(name: string, parse: Parameters<typeof readOne<Credential>>[1]): Rotation<Credential> | null {
     const problemsBefore = environment.problems.length;
@@ -73,8 +85,9 @@ export function readCredentials(
     return null;
   }
 
-  const webhook = readRotation('WEBHOOK_SECRET', (secret, refuse) => {
+  const webhook = readRotation('WEBHOOK_SECRET', (secret, refuse, warn) => {
     if (signatureSchemes.includes('standard-webhooks')) checkStandardSecret(secret, refuse);
+    else if (STANDARD_MARK.test(secret)) warn('is of Standard Webhooks, which SIGNATURE_SCHEMES does not have: all of its text is the key');
     return webhookKey(secret);
   });
   const readToken = readRotation('READ_TOKEN', parseToken);
@@ -93,7 +106,9 @@ export function readCredentials(
 }
 
 const STANDARD_PREFIX = 'whsec_';
-/** Standard Webhooks 1.0.0, Signature scheme: 192 to 512 bits. */
+/** Standard Webhooks 1.0.0, Signature scheme: a shared secret, and the two halves of an asymmetric key, however they were copied. */
+const STANDARD_MARK = /wh(?:sec|sk|pk)_/i;
+/** The same: 192 to 512 bits. */
 const STANDARD_LEAST_BYTES = 24;
 const STANDARD_MOST_BYTES = 64;
 
@@ -103,20 +118,29 @@ function webhookKey(secret: string): WebhookKey {
   return { 'x-signature': createSecretKey(text), 'standard-webhooks': createSecretKey(standard) };
 }
 
-function checkStandardSecret(secret: string, refuse: (rule: string) => void): void {
-  if (/^wh[sp]k_/.test(secret)) return refuse('is a key for asymmetric signatures, which are not accepted: use one after whsec_');
-  if (!secret.startsWith(STANDARD_PREFIX)) return;
+function checkStandardSecret(secret: string, refuse: Say): void {
+  if (/wh[sp]k_/i.test(secret)) return refuse('is a key for asymmetric signatures, which are not accepted: use one after whsec_');
+  if (!secret.startsWith(STANDARD_PREFIX)) {
+    if (STANDARD_MARK.test(secret)) refuse(`must begin with ${STANDARD_PREFIX}, in lower case: remove what stands before that`);
+    return;
+  }
   const encoded = secret.slice(STANDARD_PREFIX.length);
   const bytes = Buffer.from(encoded, 'base64');
-  // Decoding overlooks what is no base64.
-  if (bytes.toString('base64') === encoded && bytes.length >= STANDARD_LEAST_BYTES && bytes.length <= STANDARD_MOST_BYTES) return;
+  // Decoding overlooks what is no base64; RFC 4648 section 3.2 lets padding be left out where the length is known.
+  const padded = bytes.toString('base64');
+  const isBase64 = encoded === padded || encoded === padded.replace(/=+$/, '');
+  if (isBase64 && bytes.length >= STANDARD_LEAST_BYTES && bytes.length <= STANDARD_MOST_BYTES) return;
   refuse(`must be base64 of ${STANDARD_LEAST_BYTES} to ${STANDARD_MOST_BYTES} bytes after ${STANDARD_PREFIX}`);
 }
 
 /** RFC 6750 section 2.1: what can stand after `Bearer`. */
 const B64TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/;
 
-function parseToken(token: string, refuse: (rule: string) => void): TokenDigest {
-  if (!B64TOKEN.test(token)) refuse('must be letters, digits and -._~+/ only, with = at its end at most (RFC 6750)');
+function parseToken(token: string, refuse: Say): TokenDigest {
+  if (!B64TOKEN.test(token)) {
+    const [doubt] = findingsOf(token).doubts;
+    const cause = doubt === undefined ? '' : `; it ${doubt}`;
+    refuse(`must be letters, digits and -._~+/ only, with = at its end at most (RFC 6750)${cause}`);
+  }
   return digestToken(token);
 }

@@ -75,8 +75,7 @@ function createEnvironment(variables: NodeJS.ProcessEnv): Environment {
       const inline = variables[name];
       if (variables[fileName] === undefined) {
         if (inline === '') return emptyIsNone ? null : refuse(`${name} is set but empty: give it a value, or do not set it`);
-        // Node.js has put U+FFFD where bytes were not UTF-8; nothing that others derive from them would ever match.
-        return inline?.includes('\ufffd') ? refuse(`${name} must be UTF-8`) : inline ?? null;
+        return inline ?? null;
       }
       if (inline !== undefined) return refuse(`${name} and ${fileName} are both set: keep one of them`);
       const bytes = environment.file(fileName);

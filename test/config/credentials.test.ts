@@ -86,11 +86,30 @@ describe('a secret of Standard Webhooks', () => {
 
   test('is base64 of 24 to 64 bytes after whsec_', () => {
     for (const bytes of [24, 25, 26, 64]) assert.deepEqual(problems(encoded(bytes)), [], String(bytes));
-    for (const secret of [encoded(23), encoded(65), 'whsec_', `${encoded(24)}=`, `${encoded(24)} `, `whsec_${'-'.repeat(32)}`, encoded(25).replace(/=+$/, '')]) {
+    for (const secret of [encoded(23), encoded(65), 'whsec_', `${encoded(24)}=`, `${encoded(24)} `, `whsec_${'-'.repeat(32)}`, `whsec_${'_'.repeat(34)}`, encoded(25).replace(/=$/, ''), `${encoded(24)}\n`]) {
       assert.deepEqual(problems(secret), ['WEBHOOK_SECRET must be base64 of 24 to 64 bytes after whsec_'], secret);
     }
     assert.deepEqual(configOf({ WEBHOOK_SECRET: encoded(24), SIGNATURE_SCHEMES: 'standard-webhooks' }).credentials.webhook?.current['standard-webhooks'].export(), Buffer.alloc(24, 7));
     assert.equal(webhookKeyOf({ WEBHOOK_SECRET: encoded(24), SIGNATURE_SCHEMES: 'standard-webhooks,x-signature' }), encoded(24));
+  });
+
+  test('is meant without its padding too', () => {
+    for (const bytes of [24, 25, 26, 64]) {
+      const config = configOf({ WEBHOOK_SECRET: encoded(bytes).replace(/=+$/, ''), SIGNATURE_SCHEMES: 'standard-webhooks' });
+      assert.deepEqual(config.credentials.webhook?.current['standard-webhooks'].export(), Buffer.alloc(bytes, 7));
+      assert.deepEqual(config.credentials.warnings, []);
+    }
+  });
+
+  test('is refused where something stands before it, or it is in capitals', () => {
+    for (const secret of [`v1,${encoded(24)}`, `"${encoded(24)}"`, `'${encoded(24)}'`, `“${encoded(24)}”`, ` ${encoded(24)}`, `\u00a0${encoded(24)}`,
+      `\n${encoded(24)}`, encoded(24).replace('whsec', 'WHSEC'), encoded(24).replace('w', 'W'), `Bearer ${encoded(24)}`, `secret: ${encoded(24)}`, `{"secret":"${encoded(24)}"}`]) {
+      for (const schemes of ['standard-webhooks', 'x-signature,standard-webhooks']) {
+        assert.deepEqual(problems(secret, schemes), ['WEBHOOK_SECRET must begin with whsec_, in lower case: remove what stands before that'], secret);
+      }
+    }
+    for (const secret of [`"whsk_${'A'.repeat(88)}"`, `WHPK_${'A'.repeat(44)}`]) assert.match(problems(secret).join(), /^WEBHOOK_SECRET is a key for asymmetric/);
+    assert.deepEqual(problems(LONG), []);
   });
 
   test('is none of its asymmetric keys', () => {
@@ -105,6 +124,15 @@ describe('a secret of Standard Webhooks', () => {
       assert.deepEqual(problems(secret, 'x-signature'), []);
       assert.equal(webhookKeyOf({ WEBHOOK_SECRET: secret }), secret);
     }
+  });
+
+  test('is a warning where only X-Signature is accepted, as a sender\'s library would decode it', () => {
+    const warned = (secret: string, schemes: string) => configOf({ WEBHOOK_SECRET: secret, SIGNATURE_SCHEMES: schemes }).credentials.warnings;
+    const warning = 'WEBHOOK_SECRET is of Standard Webhooks, which SIGNATURE_SCHEMES does not have: all of its text is the key';
+    for (const secret of [encoded(24), `v1,${encoded(24)}`, encoded(24).toUpperCase(), `whpk_${'A'.repeat(44)}`]) {
+      assert.deepEqual(warned(secret, 'x-signature'), [warning], secret);
+    }
+    assert.deepEqual(warned(encoded(24), 'x-signature,standard-webhooks'), []);
   });
 });
 
