@@ -38,7 +38,9 @@ curl -i -H "X-Signature: $signature" --data-binary "$body" ${url}`;
 const withStandardWebhooks = (url) => `${BODY}
 id=msg_$(date +%s); time=$(date +%s)
 case $WEBHOOK_SECRET in
-  whsec_*) key=$(printf '%s' "\${WEBHOOK_SECRET#whsec_}" | openssl base64 -d -A | od -An -v -tx1 | tr -d ' \\n') ;;
+  whsec_*) base64=\${WEBHOOK_SECRET#whsec_}
+    while [ $((\${#base64} % 4)) -ne 0 ]; do base64=$base64=; done
+    key=$(printf '%s' "$base64" | openssl base64 -d -A | od -An -v -tx1 | tr -d ' \\n') ;;
   *) key=$(printf '%s' "$WEBHOOK_SECRET" | od -An -v -tx1 | tr -d ' \\n') ;;
 esac
 signature=$(printf '%s' "$id.$time.$body" | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" -binary | openssl base64 -A)
