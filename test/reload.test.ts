@@ -106,7 +106,7 @@ describe('SIGHUP', () => {
 
     write('current', `${NEW}\n\n`);
     assert.equal((await reload())['event'], 'credentials_reloaded');
-    const warning = 'WEBHOOK_SECRET begins or ends with white space: remove it, unless it is meant';
+    const warning = 'WEBHOOK_SECRET begins or ends with white space: remove it, unless meant';
     await waitFor('the warning', () => server.lines.some((line) => line['warning'] === warning));
     assert.deepEqual([await send(`${NEW}\n`), await send(NEW)], [200, 401]);
     assert.ok(!(JSON.stringify(server.lines) + server.stderr()).includes(NEW));

@@ -70,7 +70,7 @@ export function readCredentials(
       return null;
     }
     if (Buffer.byteLength(text) < LEAST_SECRET_BYTES) warn(`has fewer than ${LEAST_SECRET_BYTES} bytes: use a longer one`);
-    doubts.forEach(warn);
+    for (const doubt of doubts) warn(`${doubt}, unless meant`);
     return parse(text, refuse, warn);
   }
   function readRotation<Credential>(name: string, parse: Parameters<typeof readOne<Credential>>[1]): Rotation<Credential> | null {
@@ -136,7 +136,8 @@ function checkStandardSecret(secret: string, refuse: Say): void {
 /** RFC 6750 section 2.1: what can stand after `Bearer`. */
 const B64TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/;
 
-function parseToken(token: string, refuse: Say): TokenDigest {
+function parseToken(token: string, refuse: Say, warn: Say): TokenDigest {
+  if (STANDARD_MARK.test(token)) warn('is a secret of Standard Webhooks: give a token of its own');
   if (!B64TOKEN.test(token)) {
     const [doubt] = findingsOf(token).doubts;
     const cause = doubt === undefined ? '' : `; it ${doubt}`;

@@ -4,7 +4,7 @@
 export interface PasteFindings {
   /** Why it cannot be meant; null where it can. */
   readonly refusal: string | null;
-  /** What may be meant and mostly is not. */
+  /** What may be meant and mostly is not, and what to do then. */
   readonly doubts: readonly string[];
 }
 
@@ -33,15 +33,14 @@ const PLACEHOLDER = new RegExp(`^(?:${[
 
 /** What stands alone, white space around it aside. A sender may have been given just these bytes, and then they are right. */
 const DOUBTFUL: readonly Finding[] = [
-  [/[\n\r]/, 'has several lines: give one, unless they are meant'],
-  [/^(?:(["'`]).*\1|[\u201c-\u201f].*[\u201c-\u201f]|[\u2018-\u201b].*[\u2018-\u201b]|\u00ab.*\u00bb)$/s,
-    'is in quotes: remove them, unless they are meant'],
-  [/\\[nrt]$/, 'ends with a backslash and a letter: remove both, unless they are meant'],
-  [/^(?:Bearer|Basic)\s/i, 'begins with the name of an authentication scheme: remove it, unless it is meant'],
+  [/[\n\r]/, 'has several lines: give one'],
+  [/^(?:(["'`]).*\1|[\u201c-\u201f].*[\u201c-\u201f]|[\u2018-\u201b].*[\u2018-\u201b]|\u00ab.*\u00bb)$/s, 'is in quotes: remove them'],
+  [/\\[nrt]$/, 'ends with a backslash and a letter: remove both'],
+  [/^(?:Bearer|Basic)\s/i, 'begins with the name of an authentication scheme: remove it'],
   [/^sha(?:1|256|512)=/i, 'begins as a signature does: give the secret itself'],
   [/^(?:export\s+)?[\w-]{0,40}(?:secret|token|key|signature|authorization)[\w-]{0,40}\s?[=:]\s?[^\s=]/i,
-    'begins with a name: give what stands after that, unless it is meant'],
-  [/^\{\s*".*\}$/s, 'is a JSON object: give the secret in it, unless it is meant'],
+    'begins with a name: give what stands after that'],
+  [/^\{\s*".*\}$/s, 'is a JSON object: give the secret in it'],
   [/^(?:\$\{.*\}|\$\(.*\)|\$[A-Z_]+|\{\{.*\}\}|%\w+%)$/s, 'is a reference that nothing has replaced: give what it stands for'],
   [/^(?:file:|~?\/(?:run|etc|var|home|opt|mnt|srv|tmp|secrets|credentials)\/|\.{1,2}\/)/,
     'is a path: give that in the variable whose name ends with _FILE'],
@@ -50,8 +49,8 @@ const DOUBTFUL: readonly Finding[] = [
   [PLACEHOLDER, 'is a placeholder, which anybody can guess: set one of your own'],
 ];
 
-const WHITE_SPACE_AROUND = 'begins or ends with white space: remove it, unless it is meant';
-const OTHER_SPACE = 'has a space that is not the ASCII one: replace it, unless it is meant';
+const WHITE_SPACE_AROUND = 'begins or ends with white space: remove it';
+const OTHER_SPACE = 'has a space that is not the ASCII one: replace it';
 
 /** What a secret or a token looks like that was copied with more, with less, or in place of another. Throws nothing. */
 export function findingsOf(text: string): PasteFindings {

@@ -137,6 +137,21 @@ describe('a secret of Standard Webhooks', () => {
 });
 
 describe('a token', () => {
+  test('is a warning where it is a secret of Standard Webhooks', () => {
+    for (const name of ['READ_TOKEN', 'METRICS_TOKEN']) {
+      assert.deepEqual(configOf({ [name]: `whsec_${'A'.repeat(32)}` }).credentials.warnings, [`${name} is a secret of Standard Webhooks: give a token of its own`]);
+    }
+  });
+
+  test('is told what it was copied with', () => {
+    const rule = 'READ_TOKEN must be letters, digits and -._~+/ only, with = at its end at most (RFC 6750)';
+    for (const [token, cause] of [
+      ['Bearer a-token-of-readers', 'begins with the name of an authentication scheme: remove it'], ['"a-token-of-readers"', 'is in quotes: remove them'],
+      ['a-token-of-readers\r', 'begins or ends with white space: remove it'], ['X-Token: abc', 'begins with a name: give what stands after that'],
+    ]) assert.deepEqual(problemsOf({ READ_TOKEN: token ?? '' }), [`${rule}; it ${cause}`]);
+    assert.deepEqual(problemsOf({ READ_TOKEN: 'a,token,of,readers' }), [rule]);
+  });
+
   test('is of the form that can stand after Bearer', () => {
     for (const token of ['abc', 'A-z.0_9~+/==']) assert.deepEqual(configOf({ READ_TOKEN: token }).credentials.readToken?.current, digestToken(token));
     for (const token of ['a b', 'a=b', '=', 'é', 'a,b', '"a"']) assert.match(problemsOf({ READ_TOKEN: token })[0] ?? '', /^READ_TOKEN must be letters, digits/, token);

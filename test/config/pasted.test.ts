@@ -180,7 +180,7 @@ describe('the process', () => {
   });
 
   test('warns of a doubtful one at its start, and where its configuration is looked at', async (t) => {
-    const warning = 'WEBHOOK_SECRET is in quotes: remove them, unless they are meant';
+    const warning = 'WEBHOOK_SECRET is in quotes: remove them, unless meant';
     const checked = await start(t, ['--check-config'], { WEBHOOK_SECRET: `"${CANARY}"` }).line('config_valid');
     assert.ok(Array.isArray(checked['warnings']) && checked['warnings'].includes(warning));
     const server = start(t, [], { WEBHOOK_SECRET: `"${CANARY}"` });
