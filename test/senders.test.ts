@@ -64,7 +64,7 @@ describe('a sender in', () => {
       writeFileSync(join(folder, file), program);
       const env = {
         PATH, HOME: process.env['HOME'], LC_ALL: 'C.UTF-8', WEBHOOK_SECRET: SECRET,
-        GOCACHE: join(folder, 'go-cache'), GOPATH: join(folder, 'go'), GOFLAGS: '-mod=mod', GOPROXY: 'off', GOTOOLCHAIN: 'local', CGO_ENABLED: '0',
+        GOFLAGS: '-mod=mod', GOPROXY: 'off', GOTOOLCHAIN: 'local', CGO_ENABLED: '0',
       };
       const { stdout, stderr } = await promisify(execFile)(command, [...args, app.url], { cwd: folder, env, signal: t.signal });
       assert.match(stdout, /^(?:200 \{"status":"ok"\}|\{"status":"ok"\} 200)\n$/, stderr);
