@@ -8,11 +8,12 @@ import { queryOfNextPage, readMessageQuery } from './parameters.ts';
 /**
  * GET /messages: one page of the messages that match, and how many match in all. Where more follow, `Link` (RFC 8288) leads to
  * the next page, by a cursor: that page begins right after the last item of this one, whatever is stored between the two requests.
+ * It names the query alone, so that it is right under any address by which a proxy serves this one (RFC 3986 section 5.2.2).
  */
 export function createListMessages(storage: Pick<Storage, 'list' | 'generation' | 'holds'>): Handler {
   const linkToNext = (queryString: string, after: Position) => {
     const next = queryOfNextPage(queryString, writeCursor({ generation: storage.generation, after }));
-    return { Link: `</messages?${next}>; rel="next"` };
+    return { Link: `<?${next}>; rel="next"` };
   };
   return async (exchange) => {
     const reading = readMessageQuery(exchange.query);

@@ -1,12 +1,26 @@
 import assert from 'node:assert/strict';
+import { execFile, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import { StorageUnavailable } from '../../src/errors.ts';
 import { writeCursor } from '../../src/query/cursor.ts';
 import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
 import { startTestApp } from '../support/app.ts';
 import { message } from '../support/messages.ts';
+import { CHECKOUT } from '../support/server-process.ts';
+import { temporaryFolder } from '../support/temporary.ts';
 
 const app = await startTestApp({ after });
+
+const idsInOrder = async () => {
+  const { items }: { items: { message_id: string }[] } = JSON.parse(await (await app.get('/messages')).text());
+  return items.map(({ message_id }) => message_id);
+};
+
+/** Relative to whatever address was asked (RFC 3986 section 5.2.2): a proxy may serve the inbox below a path. */
+const nextQuery = (response: Response) => /^<(\?[^>]*)>; rel="next"$/.exec(response.headers.get('link') ?? '')?.[1];
 
 describe('an empty inbox', () => {
   test('lists nothing', async () => {
@@ -39,15 +53,15 @@ describe('GET /messages', () => {
 
   test('leads through all pages by Link, with the filters of the first', async () => {
     const ids: string[] = [];
-    let path: string | undefined = '/messages?limit=1&q=%22%5C&from=+919876543210';
+    let query: string | undefined = '?limit=1&q=%22%5C&from=+919876543210';
     await app.send({ message_id: 'd', text: '"\\' });
-    while (path !== undefined) {
-      const response: Response = await app.get(path);
+    while (query !== undefined) {
+      const response: Response = await app.get(`/messages${query}`);
       const page: { items: { message_id: string }[]; total: number; offset: number } = JSON.parse(await response.text());
       assert.deepEqual([response.status, page.total, page.offset], [200, 2, 0]);
       ids.push(...page.items.map(({ message_id }) => message_id));
       assert.ok(ids.length <= page.total, 'a message is repeated');
-      path = /^<(.*)>; rel="next"$/.exec(response.headers.get('link') ?? '')?.[1];
+      query = nextQuery(response);
     }
     assert.deepEqual(ids, ['d', 'a']);
   });
@@ -55,17 +69,25 @@ describe('GET /messages', () => {
   test('leads through all pages newest first too', async () => {
     const idsOf = async (order: string) => {
       const ids: string[] = [];
-      for (let path: string | undefined = `/messages?limit=1&order=${order}`; path !== undefined;) {
-        const response: Response = await app.get(path);
+      for (let query: string | undefined = `?limit=1&order=${order}`; query !== undefined;) {
+        const response: Response = await app.get(`/messages${query}`);
         const { items }: { items: { message_id: string }[] } = JSON.parse(await response.text());
         ids.push(...items.map(({ message_id }) => message_id));
-        path = /^<(.*)>; rel="next"$/.exec(response.headers.get('link') ?? '')?.[1];
+        query = nextQuery(response);
       }
       return ids;
     };
     const oldestFirst = await idsOf('oldest');
     assert.ok(oldestFirst.length >= 4);
     assert.deepEqual(await idsOf('newest'), oldestFirst.toReversed());
+  });
+
+  test('leads through all pages as the loop of the README follows them', async (t) => {
+    if (['curl', 'jq'].some((tool) => spawnSync(tool, ['--version']).error !== undefined)) return t.skip('curl or jq is not installed here');
+    const loop = readFileSync(join(CHECKOUT, 'README.md'), 'utf8').split('```sh\n').find((block) => block.startsWith('next='))?.split('```')[0] ?? '';
+    const script = loop.replaceAll('limit=100', 'limit=1').replaceAll('http://127.0.0.1:8000', app.url);
+    const { stdout, stderr } = await promisify(execFile)('sh', ['-c', script], { env: { ...process.env, TMPDIR: temporaryFolder(t) } });
+    assert.deepEqual([stdout.trim().split('\n').map((line) => JSON.parse(line).message_id), stderr], [await idsInOrder(), '']);
   });
 
   test('refuses a cursor of another database as gone', async () => {

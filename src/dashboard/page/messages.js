@@ -46,7 +46,7 @@ export function createList(filter) {
     // The operator has turned on meanwhile.
     if (wanted !== pages.at(-1)) return;
     shownPage = pages.length;
-    next = /^<[^?]*\?(.*)>; rel="next"$/.exec(response.headers.get('Link') ?? '')?.[1] ?? null;
+    next = /^<\?(.*)>; rel="next"$/.exec(response.headers.get('Link') ?? '')?.[1] ?? null;
     shown.replace(page.items);
     total = page.total;
     unseen = 0;
