@@ -17,7 +17,7 @@ const MAX_FUNCTION_LINES = 60;
 const LAYERS = [
   ['server.ts', 'healthcheck.ts'], ['main.ts'], ['app.ts'], ['handlers.ts', 'ports.ts', 'routes.ts'],
   ['webhook', 'query', 'stream', 'operations', 'dashboard'], ['http', 'storage'],
-  ['config', 'observe'], ['message.ts', 'errors.ts', 'signals.ts', 'terminal.ts', 'version.ts'],
+  ['config', 'observe'], ['message.ts', 'errors.ts', 'line-ends.ts', 'signals.ts', 'terminal.ts', 'version.ts'],
 ];
 
 const layerOf = (path: string) => LAYERS.findIndex((layer) => layer.includes(relative(SOURCE, path).split('/')[0] ?? ''));

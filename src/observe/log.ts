@@ -1,3 +1,4 @@
+import { escapeLineEnds } from '../line-ends.ts';
 import type { LineWriter } from './line-writer.ts';
 
 export const LOG_LEVELS = ['DEBUG', 'INFO', 'WARNING', 'ERROR'] as const;
@@ -6,7 +7,7 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 /** What a line may carry. Callers pass identifiers, counts and codes only: never a secret, signature, text or phone number. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/** Writes one JSON object a line: `ts` (UTC), `level`, `event`, then the fields. Lines below the level are not made. */
+/** Writes one JSON object a line, whatever its reader takes for a line end: `ts` (UTC), `level`, `event`, then the fields. Lines below the level are not made. */
 export type Log = (level: LogLevel, event: string, fields?: LogFields) => void;
 
 export function createLog(lines: LineWriter, lowest: LogLevel, now: () => number = Date.now): Log {
@@ -20,7 +21,7 @@ export function createLog(lines: LineWriter, lowest: LogLevel, now: () => number
     if (time !== at) ts = new Date(at = time).toISOString();
     const head = `{"ts":"${ts}","level":"${level}","event":${JSON.stringify(event)}`;
     const rest = fields === undefined ? '{}' : JSON.stringify(fields);
-    lines.write(rest === '{}' ? `${head}}` : `${head},${rest.slice(1)}`);
+    lines.write(escapeLineEnds(rest === '{}' ? `${head}}` : `${head},${rest.slice(1)}`));
   };
 }
 

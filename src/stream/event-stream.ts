@@ -2,6 +2,7 @@
  * Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html): how messages and positions are written. JSON
  * has no raw line end in it, so `data` is one line.
  */
+import { escapeLineEnds } from '../line-ends.ts';
 import type { Message } from '../message.ts';
 
 export const EVENT_STREAM_HEADERS = {
@@ -13,13 +14,9 @@ export const EVENT_STREAM_HEADERS = {
 /** How long a reader waits before it comes again, in milliseconds. */
 const RETRY_MS = 1000;
 
-/** Line ends to some (Python's splitlines), though neither to this format nor to JSON. */
-const OTHER_LINE_ENDS = /[\u0085\u2028\u2029]/g;
-
 /** The message of a position. */
 export function messageEvent(message: Message, position: string): string {
-  const data = JSON.stringify(message).replace(OTHER_LINE_ENDS, (end) => `\\u${end.charCodeAt(0).toString(16).padStart(4, '0')}`);
-  return `id: ${position}\ndata: ${data}\n\n`;
+  return `id: ${position}\ndata: ${escapeLineEnds(JSON.stringify(message))}\n\n`;
 }
 
 /** Sets the position of a reader and shows it no event, as there is no data. */

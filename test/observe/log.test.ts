@@ -17,6 +17,19 @@ describe('createLog', () => {
     assert.ok(!written[0]?.includes('\n'));
   });
 
+  test('writes what is one line to every reader, whatever is in a field, a key or an event', () => {
+    const lineEnds = '\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029';
+    const fields = { message_id: `a${lineEnds}b`, [`key${lineEnds}`]: 1, errors: [{ loc: [lineEnds], type: '\\u2028' }] };
+    const { written, lines } = capture();
+    const log = createLog(lines, 'INFO', () => 0);
+    log('INFO', `event${lineEnds}`, fields);
+    log('INFO', 'plain', { text: 'é 😀 \u2027 \u202a \u0084' });
+    assert.doesNotMatch(written[0] ?? '', /[\x00-\x1f\u0085\u2028\u2029]/);
+    assert.match(written[0] ?? '', /\\u0085\\u2028\\u2029b/);
+    assert.deepEqual(JSON.parse(written[0] ?? ''), { ts: '1970-01-01T00:00:00.000Z', level: 'INFO', event: `event${lineEnds}`, ...fields });
+    assert.match(written[1] ?? '', /"é 😀 \u2027 \u202a \u0084"/);
+  });
+
   test('leaves out what is below its level', () => {
     for (const [index, lowest] of LOG_LEVELS.entries()) {
       const { written, lines } = capture();
