@@ -5,6 +5,8 @@ import type { Registry } from './prometheus.ts';
 
 const NANOSECONDS = 1e9;
 const EVENT_LOOP_RESOLUTION_MS = 10;
+/** As long as Prometheus waits between two scrapes by default, so that none misses a peak. */
+const EVENT_LOOP_WINDOW_MS = 60_000;
 
 /**
  * Adds the process and Node.js figures under the names that dashboards expect
@@ -30,23 +32,36 @@ export function exposeProcess(registry: Registry): () => Promise<void> {
 }
 
 function exposeNode(registry: Registry): void {
-  const delay = monitorEventLoopDelay({ resolution: EVENT_LOOP_RESOLUTION_MS });
-  delay.enable();
+  const delay = watchEventLoopDelay();
   const seconds = (nanoseconds: number) => (Number.isNaN(nanoseconds) ? 0 : nanoseconds / NANOSECONDS);
-  registry.gauge('nodejs_eventloop_lag_mean_seconds', 'Mean event-loop delay since the last scrape.', () => seconds(delay.mean));
-  registry.gauge('nodejs_eventloop_lag_p99_seconds', '99th percentile of the event-loop delay since the last scrape.',
-    () => seconds(delay.percentile(99)));
-  registry.gauge('nodejs_eventloop_lag_max_seconds', 'Largest event-loop delay since the last scrape.', () => {
-    const longest = seconds(delay.max);
-    delay.reset();
-    return longest;
-  });
+  registry.gauge('nodejs_eventloop_lag_mean_seconds', 'Mean event-loop delay of the last one to two minutes.', () => seconds(delay().mean));
+  registry.gauge('nodejs_eventloop_lag_p99_seconds', '99th percentile of the event-loop delay of the last one to two minutes.',
+    () => seconds(delay().percentile(99)));
+  registry.gauge('nodejs_eventloop_lag_max_seconds', 'Largest event-loop delay of the last one to two minutes.', () => seconds(delay().max));
   const heap = getHeapStatistics;
   registry.gauge('nodejs_heap_size_total_bytes', 'Size of the JavaScript heap.', () => heap().total_heap_size);
   registry.gauge('nodejs_heap_size_used_bytes', 'Used part of the JavaScript heap.', () => heap().used_heap_size);
   registry.gauge('nodejs_external_memory_bytes', 'Memory of objects outside the JavaScript heap.', () => heap().external_memory);
   const [major = '', minor = '', patch = ''] = process.versions.node.split('.');
   registry.gauge('nodejs_version_info', 'Version of Node.js; always 1.', () => 1, { version: process.version, major, minor, patch });
+}
+
+/**
+ * The event-loop delay of the last one to two windows: of two histograms that count the same, the one reset longer ago. Both are reset
+ * by the clock and by nobody who asks, so that all who do see the same, and a peak is there for a whole window.
+ */
+function watchEventLoopDelay() {
+  const start = () => {
+    const histogram = monitorEventLoopDelay({ resolution: EVENT_LOOP_RESOLUTION_MS });
+    histogram.enable();
+    return histogram;
+  };
+  let [older, newer] = [start(), start()];
+  setInterval(() => {
+    older.reset();
+    [older, newer] = [newer, older];
+  }, EVENT_LOOP_WINDOW_MS).unref();
+  return () => older;
 }
 
 /** Node.js opens a file to find out, which fails where no descriptor is left. */
