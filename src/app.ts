@@ -8,6 +8,8 @@ import { createHandlers } from './handlers.ts';
 import type { Answered } from './http/answered.ts';
 import { requireToken } from './http/bearer.ts';
 import type { DrainReport } from './http/drain.ts';
+import { requireKnownHost } from './http/known-host.ts';
+import { refuseOtherSites } from './http/same-site.ts';
 import { createBackground, type Background } from './observe/background.ts';
 import { describeError, type Log, type LogFields, type LogLevel } from './observe/log.ts';
 import { createMetrics, exposeState, type Metrics } from './observe/metrics.ts';
@@ -125,9 +127,12 @@ async function stop({ config, readiness, hub, ports, storage }: StoppedParts, gi
   return { ...report, storageClosed };
 }
 
-function createGuards({ metricsEnabled }: Config, credentials: () => Credentials, metrics: Metrics): Guards {
+function createGuards({ metricsEnabled, allowedHosts }: Config, credentials: () => Credentials, metrics: Metrics): Guards {
+  // No page has the token, whatever its name. Whether there is one never changes.
+  const mayRead = credentials().readToken === null
+    ? requireKnownHost(allowedHosts) : requireToken(() => credentials().readToken, metrics.readTokenVerified);
   return {
-    reader: requireToken(() => credentials().readToken, metrics.readTokenVerified),
+    reader: (handler) => refuseOtherSites(mayRead(handler)),
     monitoring: requireToken(() => (metricsEnabled ? credentials().metricsToken : null), () => {}),
   };
 }

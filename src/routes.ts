@@ -7,6 +7,7 @@ export type Guard = (handler: Handler) => Handler;
 export interface Guards {
   /** Whoever may read messages, and figures about them. */
   readonly reader: Guard;
+  /** Metrics hold no message, and take as long whatever is in the texts. */
   readonly monitoring: Guard;
 }
 

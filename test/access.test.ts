@@ -69,6 +69,90 @@ describe('with tokens', async () => {
   });
 });
 
+describe('a web page elsewhere', async () => {
+  const ELSEWHERE = ['cross-site', 'same-site'];
+  const HERE = ['same-origin', 'none'];
+  const refusal = { detail: 'a page of another site may not ask for this' };
+
+  test('cannot ask for what shows messages, with the right token or without, not even for how long it takes', async (t) => {
+    for (const environment of [{}, TOKENS, { PRIVATE_PORT: '0' }]) {
+      const app = await startTestApp(t, environment);
+      const headers = bearer(TOKENS.READ_TOKEN);
+      for (const path of [...READING, '/messages?q=hello&offset=20000', '/messages?limit=wrong', '/messages/stream']) {
+        for (const site of ELSEWHERE) {
+          const answer = await ask(app.privateUrl + path, { headers: { ...headers, 'Sec-Fetch-Site': site } });
+          assert.deepEqual([answer.status, JSON.parse(answer.body)], [403, refusal], `${path} ${site}`);
+          assert.equal((await ask(app.privateUrl + path, { headers: { 'Sec-Fetch-Site': site } })).status, 403, path);
+          assert.equal((await ask(app.privateUrl + path, { method: 'HEAD', headers: { ...headers, 'Sec-Fetch-Site': site } })).status, 403, path);
+        }
+      }
+      for (const path of READING) {
+        for (const site of HERE) assert.equal((await ask(app.privateUrl + path, { headers: { ...headers, 'Sec-Fetch-Site': site } })).status, 200, path);
+      }
+    }
+  });
+
+  test('can lead to the page, and ask for what shows no messages', async (t) => {
+    const app = await startTestApp(t);
+    const headers = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' };
+    for (const path of ['/', '/dashboard/main.js', '/metrics', ...OPEN]) assert.equal((await ask(app.url + path, { headers })).status, 200, path);
+    const body = JSON.stringify(message());
+    assert.equal((await ask(`${app.url}/webhook`, { method: 'POST', headers: { ...headers, 'X-Signature': sign(body) }, body })).status, 200);
+  });
+});
+
+describe('a host name that a stranger can point here', async () => {
+  const asked = (app: TestApp, path: string, host: string, headers: Readonly<Record<string, string>> = {}) =>
+    ask(app.privateUrl + path, { headers: { ...headers, Host: host } });
+
+  test('is shown no message without a token, and told what to set', async (t) => {
+    for (const environment of [{}, { PRIVATE_PORT: '0' }]) {
+      const app = await startTestApp(t, environment);
+      for (const path of [...READING, '/messages/stream', '/messages?limit=wrong']) {
+        const { status, body } = await asked(app, path, 'rebound.example.com:8000');
+        assert.equal(status, 403, path);
+        assert.match(body, /^\{"detail":"[^"]*ALLOWED_HOSTS[^"]*READ_TOKEN[^"]*"\}$/);
+        assert.doesNotMatch(body, /rebound/);
+      }
+      for (const path of READING) {
+        for (const host of ['127.0.0.1', 'localhost:8000', '[::1]:8000', 'inbox.internal', 'inbox']) assert.equal((await asked(app, path, host)).status, 200, host);
+      }
+    }
+  });
+
+  test('is shown them where ALLOWED_HOSTS has it, or where it shows a token', async (t) => {
+    const allowing = await startTestApp(t, { ALLOWED_HOSTS: 'inbox.example.com, .Example.org' });
+    for (const host of ['inbox.example.com', 'INBOX.example.com.:8000', 'example.org', 'a.example.org']) assert.equal((await asked(allowing, '/stats', host)).status, 200, host);
+    for (const host of ['example.com', 'a.inbox.example.com', 'aexample.org']) assert.equal((await asked(allowing, '/stats', host)).status, 403, host);
+    const guarded = await startTestApp(t, TOKENS);
+    assert.equal((await asked(guarded, '/stats', 'rebound.example.com', bearer(TOKENS.READ_TOKEN))).status, 200);
+    assert.equal((await asked(guarded, '/stats', 'rebound.example.com')).status, 401);
+  });
+
+  test('gets the webhook, health, metrics and the page, which hold no message', async (t) => {
+    const app = await startTestApp(t);
+    for (const path of ['/', '/dashboard/main.js', '/metrics', ...OPEN]) assert.equal((await asked(app, path, 'rebound.example.com')).status, 200, path);
+    const body = JSON.stringify(message());
+    assert.equal((await ask(`${app.url}/webhook`, { method: 'POST', headers: { Host: 'inbox.example.com', 'X-Signature': sign(body) }, body })).status, 200);
+  });
+
+  test('is known in every form of a request', async (t) => {
+    const app = await startTestApp(t);
+    for (const [request, status] of [
+      ['GET /stats HTTP/1.1\r\nHost: rebound.example.com\r\nConnection: close', 403],
+      ['GET http://rebound.example.com/stats HTTP/1.1\r\nHost: rebound.example.com\r\nConnection: close', 403],
+      ['GET http://Rebound.Example.com:80/stats HTTP/1.1\r\nhost: rebound.example.com:80\r\nConnection: close', 403],
+      ['GET http://localhost:8000/stats HTTP/1.1\r\nHost: localhost:8000\r\nConnection: close', 200],
+      ['GET http://localhost/stats HTTP/1.1\r\nHost: rebound.example.com\r\nConnection: close', 400],
+      ['GET /stats HTTP/1.0\r\nHost: rebound.example.com', 403],
+      // No browser leaves it out.
+      ['GET /stats HTTP/1.0', 200],
+    ] as const) {
+      assert.deepEqual(statusesIn(await exchangeRaw(app.port, `${request}\r\n\r\n`)), [status], request);
+    }
+  });
+});
+
 const metricWithToken = async (app: TestApp, series: string) => {
   const { body } = await ask(`${app.privateUrl}/metrics`, { headers: bearer(TOKENS.METRICS_TOKEN) });
   return Number(new RegExp(`^${series} (.+)$`, 'm').exec(body)?.[1]);

@@ -16,6 +16,8 @@ export interface Settings {
   readonly port: number;
   /** Where everything but the webhook is served; null: at `host` and `port` too. */
   readonly privateSide: Address | null;
+  /** Names in lower case under which messages are shown without a token; one that begins with a dot stands for all below it too. */
+  readonly allowedHosts: readonly string[];
   /** Null: plain HTTP. The private side is plain HTTP in any case. */
   readonly tls: { readonly requiresClientCertificate: boolean } | null;
   /** The accepted ones, at least one, none twice. */
@@ -60,6 +62,8 @@ const LARGEST_TIMEOUT_MS = 10 * 60 * 1000;
 const LARGEST_TOLERANCE_SECONDS = 24 * 60 * 60;
 const LARGEST_PORT = 65535;
 
+const HOST_OR_SUFFIX = /^\.?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/;
+
 const SWITCH_WORDS = new Map([
   ['true', true], ['1', true], ['yes', true], ['on', true],
   ['false', false], ['0', false], ['no', false], ['off', false],
@@ -87,6 +91,8 @@ export function readSettings(environment: Environment): Settings {
     privateSide: isSetFor(environment, 'PRIVATE_PORT', ['PRIVATE_HOST'])
       ? { host: host('PRIVATE_HOST', '127.0.0.1'), port: wholeNumber('PRIVATE_PORT', 0, 0, LARGEST_PORT) }
       : null,
+    allowedHosts: read<readonly string[]>('ALLOWED_HOSTS', [],
+      'host names without ports, with commas between them; .example.com stands for it and all below it', parseHosts),
     tls: readTls(environment),
     signatureSchemes: read<readonly SchemeName[]>(
       'SIGNATURE_SCHEMES', ['x-signature'], `one or both of ${SIGNATURE_SCHEMES.join(',')}`, parseSchemes),
@@ -126,4 +132,9 @@ function parseSchemes(text: string): SchemeName[] | undefined {
   const names = new Set(text.split(',').map((name) => name.trim()));
   const known = SIGNATURE_SCHEMES.filter((scheme) => names.has(scheme));
   return known.length === names.size ? known : undefined;
+}
+
+function parseHosts(text: string): string[] | undefined {
+  const names = text.split(',').map((name) => name.trim().toLowerCase());
+  return names.every((name) => HOST_OR_SUFFIX.test(name)) ? names : undefined;
 }

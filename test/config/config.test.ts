@@ -7,7 +7,7 @@ describe('readConfig', () => {
   test('has the defaults of the contract', () => {
     assert.deepEqual(configOf({}), {
       credentials: { webhook: null, readToken: null, metricsToken: null, tls: null, set: [], warnings: [] },
-      requireHardened: 'nothing', privateSide: null, tls: null, signatureSchemes: ['x-signature'], signatureToleranceSeconds: 300, databasePath: '/data/app.db', logLevel: 'INFO', metricsEnabled: true, host: '0.0.0.0', port: 8000,
+      requireHardened: 'nothing', privateSide: null, allowedHosts: [], tls: null, signatureSchemes: ['x-signature'], signatureToleranceSeconds: 300, databasePath: '/data/app.db', logLevel: 'INFO', metricsEnabled: true, host: '0.0.0.0', port: 8000,
       maxBodyBytes: 65536, maxConnections: 1000, maxStreams: 100, dashboardEnabled: true, headerTimeoutMs: 10_000, requestTimeoutMs: 30_000, idleTimeoutMs: 75_000,
       queryTimeoutMs: 5000, shutdownDelayMs: 0, shutdownTimeoutMs: 8000,
     });
@@ -57,9 +57,17 @@ describe('readConfig', () => {
     }
   });
 
+  test('takes names of hosts that are none but names', () => {
+    assert.deepEqual(configOf({ ALLOWED_HOSTS: 'Inbox.Example.com' }).allowedHosts, ['inbox.example.com']);
+    assert.deepEqual(configOf({ ALLOWED_HOSTS: ' a.example.com ,.example.org,b_1.example-2.net' }).allowedHosts, ['a.example.com', '.example.org', 'b_1.example-2.net']);
+    for (const ALLOWED_HOSTS of ['', ',', 'a.example.com,', '*', '*.example.com', 'a.example.com:8000', 'https://a.example.com', 'a.example.com/', 'a b', '.', 'a..b', '[::1]', 'é.example.com']) {
+      assert.equal(problemsOf({ ALLOWED_HOSTS }).length, 1, ALLOWED_HOSTS);
+    }
+  });
+
   test('names every problem at once, and no value', () => {
     const canary = 'canary-4711';
-    const names = ['DATABASE_URL', 'LOG_LEVEL', 'ENABLE_METRICS', 'ENABLE_DASHBOARD', 'PORT', 'PRIVATE_PORT', 'SIGNATURE_SCHEMES', 'SIGNATURE_TOLERANCE_SECONDS', 'REQUIRE_HARDENED', 'MAX_BODY_BYTES', 'MAX_CONNECTIONS', 'MAX_STREAMS', 'HEADER_TIMEOUT_MS',
+    const names = ['DATABASE_URL', 'LOG_LEVEL', 'ENABLE_METRICS', 'ENABLE_DASHBOARD', 'PORT', 'PRIVATE_PORT', 'ALLOWED_HOSTS', 'SIGNATURE_SCHEMES', 'SIGNATURE_TOLERANCE_SECONDS', 'REQUIRE_HARDENED', 'MAX_BODY_BYTES', 'MAX_CONNECTIONS', 'MAX_STREAMS', 'HEADER_TIMEOUT_MS',
       'REQUEST_TIMEOUT_MS', 'IDLE_TIMEOUT_MS', 'QUERY_TIMEOUT_MS', 'SHUTDOWN_DELAY_MS', 'SHUTDOWN_TIMEOUT_MS', 'READ_TOKEN', 'METRICS_TOKEN'];
     const problems = problemsOf(Object.fromEntries(names.map((name) => [name, `${canary}:?`])));
     assert.deepEqual(problems.map((problem) => problem.split(' ')[0]), names);
