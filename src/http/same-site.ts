@@ -2,7 +2,7 @@ import { errorReply } from './reply.ts';
 import { headerValues } from './request-head.ts';
 import type { Handler } from './router.ts';
 
-/** https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header: any other value is ignored. */
+/** https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header, which wants unknown values ignored. */
 const ANOTHER_SITE = /^(?:cross|same)-site$/i;
 
 const REFUSED = errorReply(403, 'a page of another site may not ask for this');

@@ -31,7 +31,12 @@ export interface Page {
   /** Types into whatever has the focus. */
   type(text: string): Promise<void>;
   setViewport(viewport: Viewport): Promise<void>;
+  /** Shows it, where it is one of several tabs. */
+  show(): Promise<void>;
+  close(): Promise<void>;
   screenshot(name: string): Promise<void>;
+  /** What it shares with other tabs of the same profile, such as connections. */
+  readonly profile: string;
   /** Errors of the console, failed requests, violations of the content security policy, uncaught exceptions. */
   readonly problems: string[];
 }
@@ -66,13 +71,16 @@ async function connect(url: string) {
   };
 }
 
+/** Opens a page with a profile of its own, or with that of another one: in a window of its own, or as a tab that hides the others of its window. */
+export type OpenPage = (scope: Scope, beside?: Page, as?: 'window' | 'tab') => Promise<Page>;
+
 /** Starts a browser without a window, and ends it after the test. */
-export async function startBrowser(scope: Scope, command: string): Promise<(scope: Scope) => Promise<Page>> {
+export async function startBrowser(scope: Scope, command: string): Promise<OpenPage> {
   const profile = temporaryFolder(scope);
   // Root has no sandbox to run it in; it shows nothing but this project's page.
   const sandbox = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
   const child = spawn(command, ['--headless=new', '--remote-debugging-port=0', `--user-data-dir=${profile}`, '--disable-gpu', '--no-first-run',
-    '--disable-background-networking', ...sandbox, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'] });
+    '--disable-background-networking', '--host-resolver-rules=MAP * 127.0.0.1', ...sandbox, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'] });
   const ended = new Promise((resolve) => child.on('close', resolve));
   let address: string | undefined;
   createInterface(child.stderr).on('line', (line) => { address ??= /^DevTools listening on (ws:.*)$/.exec(line)?.[1]; });
@@ -82,16 +90,16 @@ export async function startBrowser(scope: Scope, command: string): Promise<(scop
     connection.close();
     await ended;
   });
-  return async (pageScope) => {
-    const { browserContextId } = await connection.send('Target.createBrowserContext');
-    const { targetId } = await connection.send('Target.createTarget', { url: 'about:blank', browserContextId });
+  return async (pageScope, beside, as = 'window') => {
+    const browserContextId = String(beside?.profile ?? (await connection.send('Target.createBrowserContext'))['browserContextId']);
+    const { targetId } = await connection.send('Target.createTarget', { url: 'about:blank', browserContextId, newWindow: beside === undefined || as === 'window' });
     const { sessionId } = await connection.send('Target.attachToTarget', { targetId, flatten: true });
-    pageScope.after(async () => void await connection.send('Target.closeTarget', { targetId }));
-    return openPage(connection, String(sessionId));
+    pageScope.after(async () => void await connection.send('Target.closeTarget', { targetId }).catch(() => {}));
+    return openPage(connection, String(sessionId), browserContextId);
   };
 }
 
-async function openPage(connection: Awaited<ReturnType<typeof connect>>, session: string): Promise<Page> {
+async function openPage(connection: Awaited<ReturnType<typeof connect>>, session: string, profile: string): Promise<Page> {
   const send = (method: string, params?: Parameters) => connection.send(method, params, session);
   const problems: string[] = [];
   connection.listen((sessionId, method, params) => {
@@ -109,6 +117,7 @@ async function openPage(connection: Awaited<ReturnType<typeof connect>>, session
     return result.value;
   };
   return {
+    profile,
     problems,
     evaluate,
     async goTo(url) {
@@ -134,6 +143,8 @@ async function openPage(connection: Awaited<ReturnType<typeof connect>>, session
       await send('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: false });
       await send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }] });
     },
+    show: async () => void await send('Page.bringToFront'),
+    close: async () => void await send('Page.close'),
     async screenshot(name) {
       mkdirSync(SCREENSHOTS, { recursive: true });
       const { data } = await send('Page.captureScreenshot', { format: 'png', captureBeyondViewport: true });

@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { SECRET } from '../support/messages.ts';
 import { temporaryFolder } from '../support/temporary.ts';
+import { waitFor } from '../support/wait.ts';
 import { browserCommand, startBrowser, type Page, type Viewport } from './browser.ts';
 
 const NARROW: Viewport = { width: 360, height: 780 };
@@ -33,13 +34,14 @@ async function fill(app: TestApp, from: number, to: number): Promise<void> {
 }
 
 const ids = (page: Page) => page.evaluate("[...document.querySelectorAll('#list .id')].map((id) => id.textContent)");
-const shows = (page: Page, text: string) => page.until(`document.body.innerText.includes(${JSON.stringify(text)})`);
+const shows = (page: Page, text: string) => page.until(`document.body?.innerText.includes(${JSON.stringify(text)})`);
 const setValue = (page: Page, id: string, value: string) => page.evaluate(`(() => {
   const field = document.getElementById(${JSON.stringify(id)});
   field.value = ${JSON.stringify(value)};
   field.dispatchEvent(new Event('input', { bubbles: true }));
 })()`);
 const click = (page: Page, id: string) => page.evaluate(`document.getElementById(${JSON.stringify(id)}).click()`);
+const textOf = async (page: Page) => String(await page.evaluate('document.body.innerText'));
 const fitsWidth = async (page: Page) => assert.equal(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), true);
 
 describe('the page', () => {
@@ -187,11 +189,34 @@ describe('the page', () => {
     const app = await startTestApp(t, { WEBHOOK_SECRET: '' });
     const page = await open(t, app);
     await shows(page, 'Not ready: no secret is set');
+    await shows(page, 'The inbox is empty.');
+    assert.doesNotMatch(await textOf(page), /Send a first message/);
+    assert.equal(await page.evaluate("document.getElementById('sending').open"), false);
     await page.screenshot('not-ready');
     await app.stop();
     await shows(page, 'The service does not answer');
     await shows(page, 'Not connected, trying again');
     await page.screenshot('gone');
+  });
+
+  test('tells no longer that the service does not answer once it does, and shows what it had to leave out', async (t) => {
+    const databasePath = join(temporaryFolder(t), 'app.db');
+    const before = await startTestApp(t, { DATABASE_URL: databasePath });
+    await fill(before, 0, 30);
+    const page = await open(t, before);
+    await page.until("document.getElementById('count').textContent === '30 messages'");
+    await shows(page, 'Live');
+    await before.stop();
+    await setValue(page, 'q', 'invoice');
+    await page.until("document.getElementById('problem').textContent === 'The service does not answer.'");
+    await shows(page, 'Not connected, trying again');
+    const again = await startTestApp(t, { DATABASE_URL: databasePath, PORT: String(before.port) });
+    await shows(page, 'Live');
+    await page.until("document.getElementById('problem').textContent === ''");
+    assert.deepEqual(await ids(page), ['m20', 'm10', 'm0']);
+    await again.send({ message_id: 'after', text: 'an invoice again' });
+    await shows(page, 'an invoice again');
+    await page.until("document.getElementById('readiness').textContent === 'Ready'");
   });
 
   test('asks for a token where one is needed, keeps it for the tab, and asks again when it is revoked', async (t) => {
@@ -221,5 +246,124 @@ describe('the page', () => {
     app.reload();
     await shows(page, 'A token is needed to read');
     assert.deepEqual(page.problems.filter((problem) => !problem.includes('status of 401')), []);
+  });
+});
+
+describe('the page in several windows and tabs of one browser', () => {
+  async function openBeside(t: TestContext, app: TestApp, beside: Page | undefined, as: 'window' | 'tab'): Promise<Page> {
+    const page = await newPage(t, beside, as);
+    await page.goTo(app.privateUrl);
+    return page;
+  }
+  const isLive = (page: Page) => page.until("document.getElementById('connection').textContent === 'Live'");
+  const streams = (app: TestApp, count: number) => waitFor(`${count} streams`, async () => await app.metric('message_streams_open') === count);
+
+  test('is live in each of eight windows by one stream, which another one reads on when its reader is closed', async (t) => {
+    const app = await startTestApp(t);
+    await fill(app, 0, 30);
+    const pages: Page[] = [];
+    for (let count = 0; count < 8; count += 1) pages.push(await openBeside(t, app, pages[0], 'window'));
+    for (const page of pages) await isLive(page);
+    await streams(app, 1);
+    await app.send({ message_id: 'to all', text: 'seen in every window' });
+    for (const page of pages) await shows(page, 'seen in every window');
+    await setValue(pages[2] as Page, 'q', 'invoice');
+    await (pages[2] as Page).until("document.getElementById('count').textContent === '3 messages'");
+
+    while (pages.length > 2) {
+      const message_id = `after ${pages.length}`;
+      await pages.shift()?.close();
+      await app.send({ message_id, text: `an Invoice, while ${pages.length} are open` });
+      for (const page of pages) await page.until(`[...document.querySelectorAll('#list .id')].some((id) => id.textContent === '${message_id}')`);
+    }
+    for (const page of pages) {
+      await isLive(page);
+      assert.deepEqual(page.problems, []);
+    }
+    await streams(app, 1);
+  });
+
+  test('reads no stream for a tab that is hidden, and has what came meanwhile when that is shown again', async (t) => {
+    const app = await startTestApp(t);
+    await fill(app, 0, 30);
+    const pages: Page[] = [];
+    for (let count = 0; count < 8; count += 1) pages.push(await openBeside(t, app, pages[0], 'tab'));
+    const [first, last] = [pages[0] as Page, pages[7] as Page];
+    assert.deepEqual([await first.evaluate('document.hidden'), await last.evaluate('document.hidden')], [true, false]);
+    await isLive(last);
+    await streams(app, 1);
+    await app.send({ message_id: 'meanwhile', text: 'while the first is hidden' });
+    await shows(last, 'while the first is hidden');
+    await first.show();
+    await shows(first, 'while the first is hidden');
+    await isLive(first);
+    await first.goTo('about:blank');
+    await streams(app, 0);
+    await app.send({ message_id: 'unread', text: 'while none is shown' });
+    await last.show();
+    await shows(last, 'while none is shown');
+    assert.deepEqual((await ids(last) as string[]).slice(0, 2), ['unread', 'meanwhile']);
+    await streams(app, 1);
+    for (const page of pages) assert.deepEqual(page.problems, []);
+  });
+
+  test('shows nothing in one that has no token of what another one reads by its own', async (t) => {
+    const app = await startTestApp(t, { READ_TOKEN: 'the-token-of-readers' });
+    const reader = await openBeside(t, app, undefined, 'window');
+    await reader.until("document.activeElement.id === 'token'");
+    await reader.type('the-token-of-readers');
+    await reader.press('Enter');
+    await isLive(reader);
+    const other = await openBeside(t, app, reader, 'window');
+    await shows(other, 'A token is needed to read');
+    await app.send({ text: 'for readers only' });
+    await shows(reader, 'for readers only');
+    assert.doesNotMatch(String(await other.evaluate('document.documentElement.outerHTML')), /for readers only/);
+    assert.equal(await other.evaluate("document.getElementById('connection').textContent"), 'Not connected');
+  });
+
+  test('is live where a browser has no locks, over plain HTTP to another machine', async (t) => {
+    const app = await startTestApp(t);
+    const pages: Page[] = [];
+    for (let count = 0; count < 2; count += 1) {
+      const page = await newPage(t, pages[0], 'window');
+      await page.goTo(`http://inbox.internal:${app.port}`);
+      pages.push(page);
+    }
+    for (const page of pages) {
+      assert.equal(await page.evaluate('isSecureContext'), false);
+      await isLive(page);
+    }
+    await app.send({ text: 'seen in both' });
+    for (const page of pages) {
+      await shows(page, 'seen in both');
+      await page.until("document.getElementById('count').textContent === '1 message'");
+    }
+  });
+});
+
+describe('a page elsewhere', () => {
+  test('can lead to this one, and have no search made', async (t) => {
+    const app = await startTestApp(t);
+    await app.send({ text: 'a text with hello' });
+    const elsewhere = await startTestApp(t);
+    const page = await newPage(t);
+    // A document without a content security policy, of another site.
+    await page.goTo(`http://localhost:${elsewhere.port}/health/live`);
+    await page.evaluate(`fetch('${app.url}/messages?q=hello', { mode: 'no-cors' }).catch(() => {}).then(() => {})`);
+    await waitFor('its request', () => app.logs.some(({ path, status }) => path === '/messages' && status === 403));
+    await page.evaluate(`location = '${app.url}'`);
+    await shows(page, 'a text with hello');
+  });
+
+  test('reads no message under a name of its own, and the page says what to set', async (t) => {
+    const app = await startTestApp(t);
+    await app.send({ text: 'not for strangers' });
+    const page = await newPage(t);
+    await page.goTo(`http://rebound.example.com:${app.port}`);
+    await shows(page, 'ALLOWED_HOSTS');
+    await shows(page, 'Not connected, trying again');
+    assert.doesNotMatch(String(await page.evaluate('document.documentElement.outerHTML')), /not for strangers/);
+    await page.screenshot('unknown-host');
   });
 });

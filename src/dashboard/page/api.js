@@ -3,7 +3,8 @@
 /** Survives a reload of this tab, and no more. */
 const TOKEN_KEY = 'read-token';
 
-export const hasToken = () => sessionStorage.getItem(TOKEN_KEY) !== null;
+/** Null where there is none. */
+export const tokenOfTab = () => sessionStorage.getItem(TOKEN_KEY);
 /** @param {string} token */
 export const keepToken = (token) => sessionStorage.setItem(TOKEN_KEY, token);
 export const forgetToken = () => sessionStorage.removeItem(TOKEN_KEY);
@@ -29,7 +30,7 @@ export class Refused extends Error {
  * @param {{ signal?: AbortSignal, headers?: Record<string, string>, alsoFine?: number }} [options]
  */
 export async function request(path, { signal, headers = {}, alsoFine } = {}) {
-  const token = sessionStorage.getItem(TOKEN_KEY);
+  const token = tokenOfTab();
   const authorization = token === null ? {} : { Authorization: `Bearer ${token}` };
   const response = await fetch(path, { headers: { ...headers, ...authorization }, ...(signal && { signal }) });
   if (response.status === 200 || response.status === alsoFine) return response;

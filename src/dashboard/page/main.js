@@ -1,5 +1,5 @@
 /** Joins the parts: what the operator asks for, what arrives, and the token where one is needed. */
-import { forgetToken, hasToken, keepToken, Refused } from './api.js';
+import { forgetToken, keepToken, Refused, tokenOfTab } from './api.js';
 import { element } from './dom.js';
 import { createList } from './messages.js';
 import { refreshOverview, refreshReadiness } from './overview.js';
@@ -11,6 +11,8 @@ const READINESS_EVERY_MS = 5_000;
 /** After what arrives, at most once in this time. */
 const OVERVIEW_SOON_MS = 1_000;
 const TYPING_PAUSE_MS = 200;
+
+const STATES = { connecting: 'Connecting …', live: 'Live', lost: 'Not connected, trying again' };
 
 const content = element('content', HTMLElement);
 const filters = element('filters', HTMLFormElement);
@@ -24,6 +26,8 @@ const tokenInput = element('token', HTMLInputElement);
 const tokenProblem = element('token-problem', HTMLElement);
 const forget = element('forget-token', HTMLButtonElement);
 
+/** As long as the same token is used. */
+let session = new AbortController();
 let view = new AbortController();
 /** @type {ReturnType<typeof createList>} */
 let list;
@@ -31,46 +35,61 @@ let list;
 let typing;
 /** @type {number | undefined} */
 let overviewSoon;
+let isReady = false;
+let isLive = false;
+/** What failed when it was last asked for, and why: said until it is answered. @type {Map<'list' | 'overview', string>} */
+const problems = new Map();
 
-/** Shows the newest messages of the filters as they are now, and follows the stream of those. */
+/** Shows the newest messages of the filters as they are now. */
 async function showFiltered() {
   clearTimeout(typing);
   view.abort();
   view = new AbortController();
-  const { signal } = view;
   content.classList.toggle('filtered', isFiltered());
   const filter = { q: q.value, from: from.value.trim(), since: since.value === '' ? '' : `${withSeconds(since.value)}Z` };
   list = createList(filter);
-  const shown = list;
-  // Before the list, so that nothing is stored unseen between the two.
-  const streamed = new URLSearchParams({ q: filter.q, from: filter.from });
-  void follow(streamed, signal, {
-    onConnected: (connected) => {
-      connection.textContent = connected ? 'Live' : 'Not connected, trying again';
-      connection.className = connected ? 'good' : 'bad';
+  await load();
+}
+
+function followStream() {
+  session = new AbortController();
+  follow(session.signal, {
+    onState(state) {
+      connection.textContent = STATES[state];
+      connection.className = state === 'live' ? 'good' : state === 'lost' ? 'bad' : '';
+      const isBack = state === 'live' && !isLive;
+      isLive = state === 'live';
+      if (isBack && problems.size > 0) void catchUp();
     },
     onMessages(messages) {
-      shown.arrive(messages);
+      list.arrive(messages);
       overviewSoon ??= setTimeout(() => {
         overviewSoon = undefined;
         void refresh();
       }, OVERVIEW_SOON_MS);
     },
-    onRefused: refused,
+    onMissed: () => void load(),
+    onRefused: askForToken,
   });
-  await load(signal);
 }
 
-/** @param {AbortSignal} signal */
-async function load(signal) {
+/** Shows the page of the list that is wanted. */
+async function load() {
+  const { signal } = view;
   try {
     await list.load(signal);
-    empty.textContent = isFiltered() ? 'No message matches. Clear the filters to see all.'
-      : 'The inbox is empty. Send a first message: the command is below.';
-    if (!isFiltered() && list.isEmpty()) sending.open = true;
+    tell('list', '');
+    showEmpty();
   } catch (error) {
-    if (!signal.aborted) refused(error);
+    if (!signal.aborted) refused('list', error);
   }
+}
+
+/** What stands where no message is. */
+function showEmpty() {
+  if (isFiltered()) empty.textContent = 'No message matches. Clear the filters to see all.';
+  else empty.textContent = `The inbox is empty.${isReady ? ' Send a first message: the command is below.' : ''}`;
+  if (isReady && !isFiltered() && list.isEmpty()) sending.open = true;
 }
 
 async function refresh() {
@@ -79,22 +98,49 @@ async function refresh() {
       from.value = sender;
       void showFiltered();
     });
+    tell('overview', '');
   } catch (error) {
-    refused(error);
+    refused('overview', error);
   }
 }
 
-/** @param {unknown} error */
-function refused(error) {
+async function askWhetherReady() {
+  const wasReady = isReady;
+  isReady = await refreshReadiness();
+  if (isReady !== wasReady) showEmpty();
+}
+
+/** Asks again for what is not up to date. */
+async function catchUp() {
+  await Promise.all([refresh(), problems.has('list') && load()]);
+}
+
+/**
+ * @param {'list' | 'overview'} part
+ * @param {unknown} error
+ */
+function refused(part, error) {
   if (error instanceof Refused && error.status === 401) return askForToken();
-  problem.textContent = error instanceof Refused ? error.message : 'The service does not answer.';
+  tell(part, error instanceof Refused ? error.message : 'The service does not answer.');
+}
+
+/**
+ * @param {'list' | 'overview'} part
+ * @param {string} text Empty where there is no problem.
+ */
+function tell(part, text) {
+  if (text === '') problems.delete(part);
+  else problems.set(part, text);
+  const all = [...new Set(problems.values())].join(' ');
+  if (problem.textContent !== all) problem.textContent = all;
 }
 
 function askForToken() {
   // Several requests are refused together.
   if (!tokenSection.hidden) return;
+  session.abort();
   view.abort();
-  tokenProblem.textContent = hasToken() ? 'That token is not accepted.' : '';
+  tokenProblem.textContent = tokenOfTab() !== null ? 'That token is not accepted.' : '';
   forgetToken();
   content.hidden = true;
   forget.hidden = true;
@@ -107,7 +153,8 @@ function askForToken() {
 async function start() {
   tokenSection.hidden = true;
   content.hidden = false;
-  forget.hidden = !hasToken();
+  forget.hidden = tokenOfTab() === null;
+  followStream();
   await Promise.all([showFiltered(), refresh()]);
 }
 
@@ -129,7 +176,7 @@ filters.addEventListener('reset', () => setTimeout(() => void showFiltered()));
 for (const [id, where] of /** @type {const} */ ([['newer', 'newer'], ['older', 'older'], ['show-new', 'newest']])) {
   element(id, HTMLButtonElement).addEventListener('click', async () => {
     list.turn(where);
-    await load(view.signal);
+    await load();
     element('messages', HTMLElement).focus({ preventScroll: true });
     element('messages-heading', HTMLElement).scrollIntoView({ block: 'nearest' });
   });
@@ -145,12 +192,17 @@ forget.addEventListener('click', () => {
   askForToken();
 });
 setInterval(() => {
-  if (!document.hidden) void refreshReadiness();
+  if (!document.hidden) void askWhetherReady();
 }, READINESS_EVERY_MS);
 setInterval(() => {
-  if (!document.hidden && !content.hidden) void refresh();
+  if (!document.hidden && !content.hidden) void catchUp();
 }, OVERVIEW_EVERY_MS);
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) return;
+  void askWhetherReady();
+  if (!content.hidden) void catchUp();
+});
 
-void refreshReadiness();
+void askWhetherReady();
 void showCommand().catch(() => {});
 await start();

@@ -11,7 +11,6 @@ const MOST_SHOWN = 200;
 const list = element('list', HTMLElement);
 const count = element('count', HTMLElement);
 const empty = element('empty', HTMLElement);
-const problem = element('problem', HTMLElement);
 const newer = element('newer', HTMLButtonElement);
 const older = element('older', HTMLButtonElement);
 const showNew = element('show-new', HTMLButtonElement);
@@ -30,6 +29,8 @@ export function createList(filter) {
   /** The query of the next one. @type {string | null} */
   let next = null;
   let total = 0;
+  let isLoaded = false;
+  let loads = 0;
   /** The number of the page that is shown. */
   let shownPage = 1;
   let unseen = 0;
@@ -39,26 +40,27 @@ export function createList(filter) {
 
   /** @param {AbortSignal} signal */
   async function load(signal) {
-    const wanted = pages.at(-1);
+    const load = loads += 1;
     meanwhile = [];
-    const response = await request(`messages?${wanted}`, { signal });
+    const response = await request(`messages?${pages.at(-1)}`, { signal });
     const page = await response.json();
-    // The operator has turned on meanwhile.
-    if (wanted !== pages.at(-1)) return;
+    // Another page, or this one anew, was asked for meanwhile.
+    if (load !== loads) return;
+    isLoaded = true;
     shownPage = pages.length;
     next = /^<\?(.*)>; rel="next"$/.exec(response.headers.get('Link') ?? '')?.[1] ?? null;
     shown.replace(page.items);
     total = page.total;
     unseen = 0;
-    problem.textContent = '';
     arrive(meanwhile);
   }
 
-  /** Takes in what has just been stored and matches `q` and `from`. @param {Message[]} messages */
+  /** Takes in what has just been stored. @param {Message[]} messages */
   function arrive(messages) {
-    const matching = messages.filter(({ message_id, ts }) => !shown.has(message_id) && isSince(ts, filter.since));
-    total += matching.length;
+    const matching = messages.filter((message) => !shown.has(message.message_id) && isWanted(message, filter));
     meanwhile = [...meanwhile, ...matching].slice(-MOST_SHOWN);
+    if (!isLoaded) return;
+    total += matching.length;
     if (shownPage > 1) unseen += matching.length;
     else shown.addOnTop(matching.slice(-MOST_SHOWN));
     showState(total, shownPage, unseen, next !== null);
@@ -66,7 +68,7 @@ export function createList(filter) {
 
   return {
     load,
-    isEmpty: () => total === 0,
+    isEmpty: () => isLoaded && total === 0,
     /** Goes to a page; `load` then shows it. @param {'newest' | 'newer' | 'older'} where */
     turn(where) {
       if (where === 'older' && next !== null) pages.push(next);
@@ -129,12 +131,16 @@ function firstPage({ q, from, since }) {
 }
 
 /**
- * @param {string} ts
- * @param {string} since
+ * @param {Message} message
+ * @param {Filter} filter
  */
-function isSince(ts, since) {
-  return since === '' || Date.parse(ts) >= Date.parse(since);
+function isWanted({ from, ts, text }, filter) {
+  return (filter.from === '' || from === filter.from) && (filter.q === '' || (text !== null && lower(text).includes(lower(filter.q))))
+    && (filter.since === '' || Date.parse(ts) >= Date.parse(filter.since));
 }
+
+/** ASCII letters in either case, as the service searches. @param {string} mixed */
+const lower = (mixed) => mixed.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 
 /**
  * @param {Message} message
@@ -149,14 +155,13 @@ function makeItem({ message_id, from, to, ts, text }, q) {
 }
 
 /**
- * The text with what was searched for marked: ASCII letters in either case, as the service finds it.
+ * The text with what was searched for marked.
  * @param {string} text
  * @param {string} q
  * @returns {(string | Node)[]}
  */
 function highlighted(text, q) {
   if (q === '') return [text];
-  const lower = (/** @type {string} */ mixed) => mixed.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
   const [inText, wanted] = [lower(text), lower(q)];
   const parts = [];
   let end = 0;

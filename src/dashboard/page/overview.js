@@ -73,15 +73,18 @@ function showMinutes(minutes) {
   minutesSummary.textContent = summary;
 }
 
-/** Asks whether the service is ready, and shows that or why not. Never rejects. */
+/** Asks whether the service is ready, shows that or why not, and returns it. Never rejects. */
 export async function refreshReadiness() {
   try {
     const response = await request('health/ready', { alsoFine: 503 });
     const { reasons = [], degraded = [] } = await response.json();
-    if (response.status !== 200) show(false, `Not ready: ${reasons.join('; ')}`);
+    const isReady = response.status === 200;
+    if (!isReady) show(false, `Not ready: ${reasons.join('; ')}`);
     else show(degraded.length === 0, ['Ready', ...degraded].join('; '));
+    return isReady;
   } catch (error) {
     show(false, error instanceof Refused ? `Not ready: ${error.message}` : 'The service does not answer');
+    return false;
   }
 }
 
