@@ -219,6 +219,47 @@ describe('the page', () => {
     await page.until("document.getElementById('readiness').textContent === 'Ready'");
   });
 
+  test('is live only once the stream has answered, and tells so', async (t) => {
+    const app = await startTestApp(t, { MAX_STREAMS: '1' });
+    const taken = new AbortController();
+    t.after(() => taken.abort());
+    assert.equal((await app.get('/messages/stream', { signal: taken.signal })).status, 200);
+    await fill(app, 0, 3);
+    const page = await open(t, app);
+    await page.until("document.getElementById('count').textContent === '3 messages'");
+    await page.evaluate(`(() => {
+      window.told = [];
+      const connection = document.getElementById('connection');
+      new MutationObserver(() => told.push(connection.textContent)).observe(connection, { childList: true });
+    })()`);
+    await shows(page, 'Not connected, trying again');
+    await app.send({ message_id: 'before', text: 'stored while it is not live' });
+    taken.abort();
+    await shows(page, 'Live');
+    assert.equal(await page.evaluate("told.findIndex((text) => text === 'Live') === told.length - 1"), true);
+    await shows(page, 'stored while it is not live');
+  });
+
+  test('takes in of what arrives only what is filtered for', async (t) => {
+    const app = await startTestApp(t);
+    await fill(app, 0, 30);
+    const page = await open(t, app);
+    await shows(page, 'Live');
+    for (const [field, value, wanted] of [
+      ['from', '+12', { from: '+12' }], ['since', '2030-01-01T00:00', { ts: '2030-01-01T00:00:00Z' }], ['q', 'ÉcLaIr', { text: 'an ÉCLAIR' }],
+    ] as const) {
+      await setValue(page, field, value);
+      await page.until("document.getElementById('count').textContent === '0 messages'");
+      await app.send({ message_id: `not ${field}`, text: 'an éclair' });
+      await app.send({ message_id: field, ...wanted });
+      await page.until("document.getElementById('count').textContent === '1 message'");
+      assert.deepEqual(await ids(page), [field]);
+      await setValue(page, field, '');
+      await page.until("document.getElementById('count').textContent !== '1 message'");
+    }
+    assert.deepEqual(page.problems, []);
+  });
+
   test('asks for a token where one is needed, keeps it for the tab, and asks again when it is revoked', async (t) => {
     const file = join(temporaryFolder(t), 'token');
     const use = (token: string) => writeFileSync(file, token);
