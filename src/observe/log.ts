@@ -7,7 +7,10 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 /** What a line may carry. Callers pass identifiers, counts and codes only: never a secret, signature, text or phone number. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/** Writes one JSON object a line, whatever its reader takes for a line end: `ts` (UTC), `level`, `event`, then the fields. Lines below the level are not made. */
+/**
+ * Writes one JSON object a line, whatever its reader takes for a line end: `ts` (UTC), `level`, `event`, then the fields. Lines below
+ * the level are not made.
+ */
 export type Log = (level: LogLevel, event: string, fields?: LogFields) => void;
 
 export function createLog(lines: LineWriter, lowest: LogLevel, now: () => number = Date.now): Log {
