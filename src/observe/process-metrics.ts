@@ -37,7 +37,8 @@ function exposeNode(registry: Registry): void {
   registry.gauge('nodejs_eventloop_lag_mean_seconds', 'Mean event-loop delay of the last one to two minutes.', () => seconds(delay().mean));
   registry.gauge('nodejs_eventloop_lag_p99_seconds', '99th percentile of the event-loop delay of the last one to two minutes.',
     () => seconds(delay().percentile(99)));
-  registry.gauge('nodejs_eventloop_lag_max_seconds', 'Largest event-loop delay of the last one to two minutes.', () => seconds(delay().max));
+  registry.gauge('nodejs_eventloop_lag_max_seconds', 'Largest event-loop delay of the last one to two minutes.',
+    () => seconds(delay().max));
   const heap = getHeapStatistics;
   registry.gauge('nodejs_heap_size_total_bytes', 'Size of the JavaScript heap.', () => heap().total_heap_size);
   registry.gauge('nodejs_heap_size_used_bytes', 'Used part of the JavaScript heap.', () => heap().used_heap_size);
