@@ -164,6 +164,18 @@ function fill(fd: number): void {
   }
 }
 
+test('what is only in the log of a database that was cut short is still there after an orderly stop', async (t) => {
+  const { path, server, send } = await start(t);
+  assert.equal(await send(), 200);
+  truncateSync(path, PAGE_BYTES);
+  assert.equal(await send(), 503);
+  const before = readFileSync(`${path}-wal`);
+  server.child.kill('SIGTERM');
+  assert.deepEqual(await server.ended, { code: 0, signal: null });
+  assert.ok(readFileSync(`${path}-wal`).equals(before));
+  assert.equal(statSync(path).size, PAGE_BYTES);
+});
+
 describe('a log that nobody reads', () => {
   test('stops neither the messages nor the end, and what is lost is counted', async (t) => {
     const { server, url, send, metric } = await start(t);

@@ -8,10 +8,10 @@ const GROUPS = 8;
 const NETWORK_GROUPS = 4;
 
 /**
- * Whom a request counts against where clients have to share: its IPv4 address, or the /64 network of its IPv6 address. Empty where the
+ * Whom a request counts against where clients have to share: its IPv4 address, or the /64 network of its IPv6 address. `gone` where the
  * client has gone. Behind a reverse proxy all are one, as no header is believed.
  */
-export function clientOf({ socket: { remoteAddress = '' } }: Pick<IncomingMessage, 'socket'>): string {
+export function clientOf({ socket: { remoteAddress = 'gone' } }: Pick<IncomingMessage, 'socket'>): string {
   const address = remoteAddress.replace(IPV4_MAPPED, '');
   if (!isIPv6(address)) return address;
   const [head = [], tail] = address.split('::').map((part) => part.split(':').filter((group) => group !== ''));

@@ -20,9 +20,10 @@ export function createListMessages(storage: Pick<Storage, 'list' | 'generation' 
     if (reading.kind === 'malformed') return badRequest('the query is not valid percent-encoded UTF-8');
     if (reading.kind === 'invalid') return unprocessable(reading.faults);
     const { query, generation = storage.generation } = reading;
-    const isKnown = generation === storage.generation || await storage.holds(generation);
+    const client = clientOf(exchange.request);
+    const isKnown = generation === storage.generation || await storage.holds({ generation }, client);
     if (!isKnown) return gone('the cursor is of another database; begin again without one');
-    const { items, total, next } = await storage.list(query, clientOf(exchange.request));
+    const { items, total, next } = await storage.list(query, client);
     const page = { items, total, limit: query.limit, offset: query.offset };
     return jsonReply(200, page, next === null ? {} : linkToNext(exchange.query, next));
   };

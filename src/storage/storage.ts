@@ -123,7 +123,7 @@ export interface Storage {
    * Whether what was handed out in a generation, up to this sequence where one is given, still means the same: false after a restore
    * from before it.
    */
-  holds(generation: string, sequence?: Sequence, client?: string): Promise<boolean>;
+  holds(handedOut: { readonly generation: string; readonly sequence?: Sequence }, client?: string): Promise<boolean>;
   /** Messages received from a minute on (minutes since 1970): the minutes that have some, ascending. */
   arrivals(sinceMinute: number, client?: string): Promise<readonly Arrivals[]>;
   /**

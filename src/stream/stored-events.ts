@@ -52,6 +52,12 @@ export function createReadEvents({ storage, log, metrics }: StoredEventsOptions)
     if (refusedReads === 1) log('WARNING', 'read_refused', { path: '/messages/stream', reason: error.reason });
   }
 
+  /** Of a read that was refused: it has succeeded, or nobody needs it any more. */
+  function noteEnd(): void {
+    refusedReads -= 1;
+    if (refusedReads === 0) log('INFO', 'stream_reads_resumed');
+  }
+
   return async (query, isNeeded, client) => {
     let part: StoredMessages | null = null;
     let retryMs = 0;
@@ -66,11 +72,9 @@ export function createReadEvents({ storage, log, metrics }: StoredEventsOptions)
         }
       }
     } finally {
-      if (retryMs > 0) refusedReads -= 1;
+      if (retryMs > 0) noteEnd();
     }
-    if (part === null) return null;
-    if (retryMs > 0 && refusedReads === 0) log('INFO', 'stream_reads_resumed');
-    return toEvents(part, storage.generation);
+    return part === null ? null : toEvents(part, storage.generation);
   };
 }
 

@@ -29,7 +29,7 @@ export function createStreamMessages({ storage, hub, log, metrics }: StreamMessa
     const client = clientOf(request);
     // Read before the answer begins, so that all that is acknowledged after it is in the stream.
     const newest = await storage.newestSequence(client);
-    const isGone = typeof begin === 'object' && !await storage.holds(begin.generation, begin.sequence);
+    const isGone = typeof begin === 'object' && !await storage.holds(begin, client);
     if (isGone) return gone('the position is of another database; begin again with after=start');
     if (request.method === 'HEAD') return { status: 200, headers: EVENT_STREAM_HEADERS, body: '' };
     if (!hub.reserve()) {

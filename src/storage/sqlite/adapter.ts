@@ -65,7 +65,7 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     stats: (client) => read({ kind: 'stats' }, client),
     stored: (query, client) => read({ kind: 'stored', query }, client),
     newestSequence: (client) => read({ kind: 'newestSequence' }, client),
-    holds: (generation, sequence = BEFORE_ALL, client) => read({ kind: 'holds', generation, sequence }, client),
+    holds: ({ generation, sequence = BEFORE_ALL }, client) => read({ kind: 'holds', generation, sequence }, client),
     beforeAll: BEFORE_ALL,
     arrivals: (sinceMinute, client) => read({ kind: 'arrivals', sinceMinute }, client),
     async probe() {
@@ -86,10 +86,11 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     failure: writer.failure,
     async close() {
       await groupCommit.close();
-      // In this order, as the last connection to a file takes its log away, and a reader cannot.
-      await readers.close();
-      await indexer.close();
-      await writer.close();
+      // The last connection to a file copies its log into it and takes it away, if that is one that writes.
+      const closing = [readers, indexer, writer];
+      // What the log has of a file that was changed is all that there is.
+      if (writer.filesChanged()) closing.reverse();
+      for (const one of closing) await one.close();
     },
   };
 }

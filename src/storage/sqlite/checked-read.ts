@@ -11,23 +11,21 @@ const READ_FAULTS: ReadonlySet<UnavailableReason> = new Set([
   SUSPICIOUS, 'a reader failed', 'the disk reports an error', 'the file cannot be opened', 'the database is locked by another process',
   'the database is damaged', 'the database failed',
 ]);
-/** Reads that succeed while others fail, as they need other pages, do not end a failure so soon. */
+/** A failure has ended when no read has failed for so long. */
 const FAULT_LASTS_MS = 10_000;
 
 /** Refuses reads that need an index where there is none, and tells what became of the others. */
 export function createRead(readers: ReaderPool, indexer: Indexer, observer: StorageObserver): ReaderPool['ask'] {
-  const health = createReadHealth(observer);
+  const noteFault = createNoteFault(observer);
   return async (question, client) => {
     const unusable = usesIndex(question) ? indexer.unusable() : undefined;
     if (unusable !== undefined) throw new StorageUnavailable(unusable);
     try {
-      const result = await readers.ask(question, client);
-      health.succeeded();
-      return result;
+      return await readers.ask(question, client);
     } catch (error) {
       if (!(error instanceof StorageUnavailable)) throw error;
-      health.failed(error.reason);
-      if (error.reason === SUSPICIOUS) indexer.distrust(SUSPICIOUS);
+      if (READ_FAULTS.has(error.reason)) noteFault(error.reason);
+      if (error.reason === SUSPICIOUS) indexer.distrust();
       throw error;
     } finally {
       indexer.readEnded();
@@ -35,19 +33,12 @@ export function createRead(readers: ReaderPool, indexer: Indexer, observer: Stor
   };
 }
 
-/** Tells when reads begin to fail, and when they no longer do. */
-function createReadHealth({ failing }: StorageObserver) {
-  let faultAt: number | undefined;
-  return {
-    failed(reason: UnavailableReason): void {
-      if (!READ_FAULTS.has(reason)) return;
-      faultAt = performance.now();
-      failing('reader', reason);
-    },
-    succeeded(): void {
-      if (faultAt === undefined || performance.now() - faultAt < FAULT_LASTS_MS) return;
-      faultAt = undefined;
-      failing('reader', null);
-    },
+/** Tells when reads begin to fail, and when none has for a while: some succeed while others fail, as they need other pages. */
+function createNoteFault({ failing }: StorageObserver): (reason: UnavailableReason) => void {
+  let timer: NodeJS.Timeout | undefined;
+  return (reason) => {
+    failing('reader', reason);
+    clearTimeout(timer);
+    timer = setTimeout(() => failing('reader', null), FAULT_LASTS_MS).unref();
   };
 }

@@ -27,7 +27,7 @@ const CURRENT_GENERATION = '(SELECT generation FROM inbox_file.generations ORDER
 export const NOTE_GENERATION = `UPDATE progress SET generation = ${CURRENT_GENERATION}`;
 
 /**
- * - `progress`, one row: whose index this is (`inbox.generation`, `edits`), the last message that is in it, and how many messages and
+ * - `progress`, one row: whose index this is (`generations`, `inbox.edits`), the last message that is in it, and how many messages and
  *   senders that makes. Messages below the id `searchable_below` are in `pieces` or `trigrams` too.
  * - `senders`, `top_senders`: messages of each sender, and of the ten with the most. Counts never shrink, so only a sender
  *   with a new message can enter the ten.

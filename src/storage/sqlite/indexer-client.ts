@@ -10,8 +10,8 @@ export interface Indexer {
   stored(messages: number): void;
   /** Tells that a read has ended. */
   readEnded(): void;
-  /** Tells that a read has met damage, which may be in the index: it is made anew, though not again and again. */
-  distrust(reason: UnavailableReason): void;
+  /** Tells that a read has met damage: where that is in the index, it is made anew. */
+  distrust(): void;
   /** Stored messages that are not in the index yet. Reads look at each of those. */
   lag(): number;
   /** How much of the messages is in the index, in whole percent. */
@@ -29,9 +29,11 @@ const WAIT_MS = 1000;
 const MANY_FOR_A_READ = 1500;
 /** How often it is looked whether the index is still there, where nothing is to be done. */
 const LOOK_MS = 2000;
+/** Between tries, at first and at last. */
 const RETRY_MS = 1000;
-/** Damage that is met again so soon is not in the index. */
-const DISTRUST_AGAIN_MS = 10 * 60_000;
+const LONGEST_RETRY_MS = 60_000;
+/** Looking for damage reads all of the index. */
+const DISTRUST_AGAIN_MS = 60_000;
 
 /** An index that can be used is open by then. One that is locked, or large and to be removed, must not keep the port closed. */
 const WAIT_FOR_OPENING_MS = 300;
@@ -64,11 +66,10 @@ export async function startIndexer(path: string, stored: number, observer: Stora
   return {
     stored: schedule.stored,
     readEnded: schedule.readEnded,
-    distrust(reason) {
-      if (!state.isOpen() || performance.now() - distrustedAt < DISTRUST_AGAIN_MS) return;
+    distrust() {
+      if (performance.now() - distrustedAt < DISTRUST_AGAIN_MS) return;
       distrustedAt = performance.now();
-      state.lose(reason);
-      post({ kind: 'remake' });
+      post({ kind: 'verify' });
     },
     lag: schedule.lag,
     percent: schedule.percent,
@@ -93,6 +94,7 @@ function createState(schedule: Schedule, observer: StorageObserver) {
   };
   const lose = (reason: UnavailableReason): void => {
     isOpen = false;
+    schedule.progressed(0);
     fail(reason);
   };
   const opened = (indexed: number): void => {
@@ -113,8 +115,6 @@ function createState(schedule: Schedule, observer: StorageObserver) {
     isComplete = true;
   };
   return {
-    lose,
-    isOpen: () => isOpen,
     heard(message: Exclude<IndexerMessage, { kind: 'started' }>): void {
       switch (message.kind) {
         case 'opened': return opened(message.indexed);
@@ -143,6 +143,7 @@ function createSchedule(storedBefore: number, ask: () => void) {
   let asked = true;
   let timer: NodeJS.Timeout | undefined;
   let isStopped = false;
+  let retryMs = RETRY_MS;
 
   const askAfter = (delayMs: number): void => {
     clearTimeout(timer);
@@ -173,10 +174,15 @@ function createSchedule(storedBefore: number, ask: () => void) {
     indexed(messages: number): void {
       indexed = messages;
       asked = false;
+      retryMs = RETRY_MS;
       askAfter(lag() > 0 ? WAIT_MS : LOOK_MS);
       askFrom(WORTH_INDEXING);
     },
-    retry: () => askAfter(RETRY_MS),
+    /** Each time in a row later. */
+    retry(): void {
+      askAfter(retryMs);
+      retryMs = Math.min(retryMs * 2, LONGEST_RETRY_MS);
+    },
     lag,
     percent: () => Math.floor((1 - lag() / Math.max(1, stored)) * 100),
     stop(): void {

@@ -5,7 +5,7 @@
 import { statSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
-import { StorageUnavailable } from '../../errors.ts';
+import { StorageUnavailable, type UnavailableReason } from '../../errors.ts';
 import { checkpoint, createLogMeter } from './checkpoint.ts';
 import { isDamage, reasonOf } from './failures.ts';
 import { identityOf } from './file-identity.ts';
@@ -26,6 +26,8 @@ interface OpenIndex extends IndexWriter {
   checkpointIfDue(): void;
   /** How many messages there are. */
   stored(): number;
+  /** Whether each of its pages can be read and says what it should. Some seconds for 10 million messages. */
+  isWhole(): boolean;
   close(): void;
 }
 
@@ -36,7 +38,7 @@ let index: OpenIndex | undefined;
 
 function work({ kind }: IndexerRequest): void {
   try {
-    if (kind === 'remake') discard();
+    if (kind === 'verify') return verify();
     index ??= open();
     index.requireInPlace();
     catchUp(index);
@@ -45,13 +47,20 @@ function work({ kind }: IndexerRequest): void {
   }
 }
 
+/** A read has met damage, in the messages or in the index. */
+function verify(): void {
+  if (index !== undefined && !index.isWhole()) fail(new StorageUnavailable('the read index is damaged'));
+}
+
 /** Opens the index, or begins another where it is not of these messages as they are. Throws SQLite's errors and StorageUnavailable. */
 function open(): OpenIndex {
   const database = openUsable() ?? openNew();
   database.exec(NOTE_GENERATION);
   const identity = identityOf(indexPath);
   let bytes = 0;
-  const countStored = database.prepare('SELECT messages FROM inbox_file.inbox');
+  const countStored = database.prepare(`
+    SELECT ifnull(messages, (SELECT count(*) FROM inbox_file.messages)) AS messages FROM inbox_file.inbox`);
+  const check = database.prepare('PRAGMA main.quick_check(1)');
   const readLog = createLogMeter(database);
   const opened: OpenIndex = {
     ...createIndexWriter(database),
@@ -65,6 +74,13 @@ function open(): OpenIndex {
       if (pages - copied >= CHECKPOINT_EVERY_PAGES) checkpoint(database, indexPath);
     },
     stored: () => Number(countStored.get()?.['messages']),
+    isWhole() {
+      try {
+        return check.get()?.['quick_check'] === 'ok';
+      } catch {
+        return false;
+      }
+    },
     close: () => database.close(),
   };
   tell({ kind: 'opened', indexed: opened.messages() });
@@ -116,15 +132,26 @@ function catchUp(index: OpenIndex): void {
   tell({ kind: 'indexed', indexed: index.messages() });
 }
 
-/** Nothing tells which pages of a damaged index are still right, or after a failed sync: it is begun anew the next time. */
+/** What is lost is begun anew the next time: nothing tells which pages of it are still right, be it damaged or a sync have failed. */
+const LOSSES: ReadonlySet<UnavailableReason> = new Set([
+  'the read index is damaged', 'the read index was removed or replaced', 'a sync to disk failed',
+]);
+
 function fail(error: unknown): void {
-  const reason = isDamage(error) ? 'the read index is damaged' : reasonOf(error);
-  const isLost = reason !== reasonOf(error) || reason === 'the read index was removed or replaced' || reason === 'a sync to disk failed';
+  const reason = reasonOfDamage(error) ?? reasonOf(error);
+  const isLost = LOSSES.has(reason);
   try {
     if (isLost) discard();
-  } finally {
     tell({ kind: 'failed', reason, isLost });
+  } catch (again) {
+    tell({ kind: 'failed', reason: reasonOf(again), isLost });
   }
+}
+
+/** Damage that is not in the index is in the messages that it is made of. Undefined where it is none. */
+function reasonOfDamage(error: unknown): UnavailableReason | undefined {
+  if (!isDamage(error)) return undefined;
+  return index?.isWhole() === true ? 'the database is damaged' : 'the read index is damaged';
 }
 
 function discard(): void {

@@ -71,9 +71,9 @@ export interface CheckpointerReply {
   readonly copiedAll: boolean;
 }
 
-/** `index`: to take the stored messages into the read index, made anew where it cannot be used. `remake`: made anew in any case. */
+/** `index`: to take the stored messages into the read index, made anew where it cannot be used. `verify`: to look for damage in it. */
 export interface IndexerRequest {
-  readonly kind: 'index' | 'remake';
+  readonly kind: 'index' | 'verify';
 }
 
 export type IndexerMessage =

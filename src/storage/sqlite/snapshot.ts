@@ -62,11 +62,12 @@ export function createInSnapshot(database: DatabaseSync, gate: SnapshotGate) {
     database.exec('BEGIN');
     const takenAt = performance.now();
     try {
-      if (usesIndex) requireNearIndex();
       const requireTime = () => {
         if (performance.now() > deadline) throw new StorageUnavailable('a read took too long');
         if (gate.mustEnd(takenAt)) throw new StorageUnavailable('the read kept the log from being emptied');
       };
+      requireTime();
+      if (usesIndex) requireNearIndex();
       return read({ all, each, first, requireTime });
     } finally {
       if (database.isTransaction) database.exec('ROLLBACK');

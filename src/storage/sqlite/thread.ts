@@ -20,6 +20,8 @@ export function startThread(script: Script, workerData: ThreadData): Worker {
   });
 }
 
+/** Kinds of messages that a thread sends before it has done anything. */
+const BEFORE_WORK: ReadonlySet<string> = new Set(['started', 'opened']);
 const FIRST_RESTART_MS = 100;
 const LONGEST_RESTART_MS = 10_000;
 
@@ -33,7 +35,7 @@ export interface KeptThreadOptions<Message> {
   readonly script: Script;
   readonly workerData: ThreadData;
   readonly observer: StorageObserver;
-  /** Messages other than `opened` show that the thread works. */
+  /** Messages show that the thread works, but for those of BEFORE_WORK. */
   readonly onMessage: (message: Message) => void;
   readonly onEnded: () => void;
 }
@@ -49,7 +51,7 @@ export function keepThread<Message extends { readonly kind: string }>(options: K
   function start(): Worker {
     const started = startThread(script, workerData);
     started.on('message', (message: Message) => {
-      if (message.kind !== 'opened') restartMs = FIRST_RESTART_MS;
+      if (!BEFORE_WORK.has(message.kind)) restartMs = FIRST_RESTART_MS;
       onMessage(message);
     });
     started.on('error', (error) => observer.notice('ERROR', `${script}_died`, describeError(error)));

@@ -11,6 +11,7 @@ const REFUSAL_LASTS_MS = 5000;
 export function createProof() {
   let provedAt = -Infinity;
   let failedAt = -Infinity;
+  let filesChanged = false;
   /** Of messages since others were stored: a probe writes less than they do, and can succeed where they fail. */
   let refused: { readonly reason: UnavailableReason; readonly at: number } | undefined;
   const refusedFor = () => (refused !== undefined && performance.now() - refused.at < REFUSAL_LASTS_MS ? refused.reason : undefined);
@@ -22,6 +23,7 @@ export function createProof() {
       return result;
     } catch (error) {
       failedAt = performance.now();
+      filesChanged ||= error instanceof StorageUnavailable && error.reason === 'the database file was changed by another program';
       throw error;
     }
   }
@@ -40,5 +42,6 @@ export function createProof() {
       }
     },
     refusedFor,
+    filesChanged: () => filesChanged,
   };
 }

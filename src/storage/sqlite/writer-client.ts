@@ -14,6 +14,8 @@ export interface Writer {
   commit(messages: readonly Message[]): Promise<readonly AppendOutcome[]>;
   /** Looks at the files and whether a write can begin, and makes one durable where none was lately or something failed. */
   probe(): Promise<void>;
+  /** Whether the files were found to be no longer those that they were. */
+  filesChanged(): boolean;
   /** Resolves when the thread died or will never commit again. */
   readonly failure: Promise<UnavailableReason>;
   /** Resolves when the database is closed and the thread has ended. */
@@ -80,11 +82,11 @@ export async function startWriter(data: GatedData, now: () => number, observer: 
       const writes = !proof.holds();
       await proof.of(ask({ kind: 'probe', writesAt: writes ? now() : null }, 0), writes);
     },
+    filesChanged: proof.filesChanged,
     failure: failure.promise,
     async close() {
       closing = true;
-      const request: WriterRequest = { kind: 'close' };
-      thread.postMessage(request);
+      thread.postMessage({ kind: 'close' } satisfies WriterRequest);
       await ended.promise;
     },
   };

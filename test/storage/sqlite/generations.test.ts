@@ -36,18 +36,18 @@ describe('a position', () => {
     for (const id of ['a', 'b', 'c']) {
       const storage = await openTestStorage(t, path);
       handedOut.push(await store(storage, id));
-      for (const { generation, sequence } of handedOut) assert.ok(await storage.holds(generation, sequence));
+      for (const { generation, sequence } of handedOut) assert.ok(await storage.holds({ generation, sequence }));
       await indexed(storage);
       await storage.close();
     }
     const storage = await openTestStorage(t, path);
     await store(storage, 'd', 'e');
     for (const { generation, sequence } of handedOut) {
-      assert.ok(await storage.holds(generation, sequence));
+      assert.ok(await storage.holds({ generation, sequence }));
       // What that start had not stored yet when the next one began.
-      assert.equal(await storage.holds(generation, String(BigInt(sequence) + 1n)), false);
+      assert.equal(await storage.holds({ generation, sequence: String(BigInt(sequence) + 1n) }), false);
     }
-    assert.equal(await storage.holds('0123456789abcdef', '1'), false);
+    assert.equal(await storage.holds({ generation: '0123456789abcdef', sequence: '1' }), false);
   });
 
   const restores: Record<string, (path: string) => void> = {
@@ -71,11 +71,11 @@ describe('a position', () => {
       restore(path);
       arrange(path);
       const restored = await openTestStorage(t, path);
-      assert.equal(await restored.holds(generation, sequence), false);
+      assert.equal(await restored.holds({ generation, sequence }), false);
       await store(restored, 'e', 'f', 'g');
-      assert.equal(await restored.holds(generation, sequence), false);
+      assert.equal(await restored.holds({ generation, sequence }), false);
       await restored.close();
-      assert.equal(await (await openTestStorage(t, path)).holds(generation, sequence), false);
+      assert.equal(await (await openTestStorage(t, path)).holds({ generation, sequence }), false);
     });
   }
 });

@@ -1,7 +1,7 @@
 /** The read index lives beside the messages and can be made from them anew: whatever becomes of its file, reads are right. */
 import assert from 'node:assert/strict';
 import {
-  closeSync, copyFileSync, mkdirSync, openSync, renameSync, rmdirSync, rmSync, statSync, truncateSync, writeFileSync, writeSync,
+  closeSync, copyFileSync, mkdirSync, openSync, readFileSync, renameSync, rmdirSync, rmSync, statSync, truncateSync, writeFileSync, writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -40,8 +40,8 @@ async function requireRight(storage: Storage, messages: number): Promise<void> {
 async function openRight(scope: Scope, path: string, messages: number, { generation, sequence }: HandedOut): Promise<boolean> {
   const storage = await openTestStorage(scope, path);
   await requireRight(storage, messages);
-  const holds = await storage.holds(generation, sequence);
-  assert.equal(await storage.holds(generation), holds);
+  const holds = await storage.holds({ generation, sequence });
+  assert.equal(await storage.holds({ generation }), holds);
   await storage.close();
   return holds;
 }
@@ -142,7 +142,7 @@ describe('the read index', { concurrency: 4 }, () => {
       assert.deepEqual([listed, items.length, (await storage.stats()).total], [total, total, total]);
       assert.equal((await storage.list({ ...EVERYTHING, from: '+10' })).total, ofSender);
       assert.equal((await storage.list({ ...EVERYTHING, since: '2025-01-15T10:00:00', q: 'hell' })).total, found);
-      assert.equal(await storage.holds(handedOut.generation, handedOut.sequence), positionsHold);
+      assert.equal(await storage.holds(handedOut), positionsHold);
     });
   }
 
@@ -235,9 +235,35 @@ describe('the read index', { concurrency: 4 }, () => {
       });
       assert.equal(told.filter((one) => one === 'failing').length, 1);
       await requireRight(storage, 7);
-      assert.ok(await storage.holds(handedOut.generation, handedOut.sequence));
+      assert.ok(await storage.holds(handedOut));
     });
   }
+
+  test('is kept where a read has met damage that is in the messages', async (t) => {
+    const path = join(temporaryFolder(t), 'app.db');
+    const writing = await openTestStorage(t, path);
+    for (let index = 0; index < 60; index += 1) {
+      await writing.append(message({ message_id: `m${index}`, from: `+1${index % 3}`, text: `number ${index} ${'x'.repeat(1000)}` }));
+    }
+    await waitFor('the index', () => writing.indexLag() === 0);
+    await writing.close();
+    const bytes = readFileSync(path);
+    const page = Math.floor(bytes.indexOf('number 50 ') / 4096);
+    const file = openSync(path, 'r+');
+    writeSync(file, Buffer.alloc(4096, 0xff), 0, 4096, page * 4096);
+    closeSync(file);
+
+    const { storage, told } = await openTold(t, path);
+    const failures: string[] = [];
+    for (let asked = 0; asked < 3; asked += 1) {
+      await assert.rejects(storage.list({ ...EVERYTHING, q: 'number 50' }), { reason: 'the database or its read index is damaged' });
+      failures.push(...storage.degraded());
+      assert.equal((await storage.stats()).total, 60);
+    }
+    await storage.append(message({ message_id: 'm60' }));
+    await waitFor('the index', () => storage.indexLag() === 0);
+    assert.deepEqual([failures, told.filter((one) => one === 'failing' || one === 'index_made_anew')], [[], []]);
+  });
 
   test('keeps its partitions small whatever times come', async (t) => {
     const path = join(temporaryFolder(t), 'app.db');
