@@ -18,6 +18,7 @@ export type UnavailableReason =
   | 'the read index cannot be removed'
   | 'the read index is too far behind'
   | 'the disk is full'
+  | 'the disk is nearly full'
   | 'the disk reports an error'
   | 'the database is read-only'
   | 'the database is locked by another process'

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import {
-  closeSync, constants, copyFileSync, openSync, readFileSync, renameSync, statSync, truncateSync, unlinkSync, writeFileSync, writeSync,
+  closeSync, constants, copyFileSync, openSync, readFileSync, renameSync, statSync, truncateSync, unlinkSync, utimesSync, writeFileSync, writeSync,
 } from 'node:fs';
 import { Agent } from 'node:http';
 import { connect, type Socket } from 'node:net';
@@ -94,11 +94,11 @@ function overwrite(path: string, position: number): void {
   closeSync(file);
 }
 
-/** The files of another inbox with some messages more, as its process left them. */
-async function createOther(t: TestContext): Promise<string> {
+/** The files of another inbox with some messages more, as its process left them: in its log, or after an orderly end in its database. */
+async function createOther(t: TestContext, end: 'SIGKILL' | 'SIGTERM'): Promise<string> {
   const { path, server, send } = await start(t);
   for (let count = 0; count < 20; count += 1) await send();
-  server.child.kill('SIGKILL');
+  server.child.kill(end);
   await server.ended;
   return path;
 }
@@ -115,11 +115,11 @@ describe('a file of the database that is not what it was', { concurrency: 4 }, (
   const REASONS = ['the database file was removed or replaced', 'the database file was changed by another program', 'the lock file was removed or replaced'];
   for (const suffix of ['', '-wal', '-lock', '-shm']) {
     for (const [mishap, befall] of Object.entries(mishaps)) {
-      // The lock has no content, that of the index in memory is for a test of its own, and the log's own does no harm.
+      // The lock has no content, that of the index in memory is for a test of its own, and a file's own does no harm.
       const isOfContent = /emptied|cut|overwritten/.test(mishap);
-      if (isOfContent && (suffix === '-lock' || suffix === '-shm' || (suffix === '-wal' && mishap.includes('of before')))) continue;
+      if (isOfContent && (suffix === '-lock' || suffix === '-shm' || mishap.includes('of before'))) continue;
       test(`app.db${suffix}, ${mishap}: nothing is acknowledged any more, it is not ready and says why`, async (t) => {
-        const other = mishap.includes('another database') ? await createOther(t) : '';
+        const other = mishap.includes('another database') ? await createOther(t, suffix === '' ? 'SIGTERM' : 'SIGKILL') : '';
         const { path, url, send, isReady } = await start(t);
         if (suffix === '-wal') holdLog(t, path);
         for (let count = 0; count < 10; count += 1) assert.equal(await send(), 200);
@@ -174,6 +174,18 @@ test('what is only in the log of a database that was cut short is still there af
   assert.deepEqual(await server.ended, { code: 0, signal: null });
   assert.ok(readFileSync(`${path}-wal`).equals(before));
   assert.equal(statSync(path).size, PAGE_BYTES);
+});
+
+test('a file of the database that was only touched, or written with what it had, keeps nobody from anything', async (t) => {
+  for (const befall of [(path: string) => utimesSync(path, new Date(), new Date()), (path: string) => writeFileSync(path, readFileSync(path))]) {
+    const { path, send, isReady, metric } = await start(t);
+    holdLog(t, path);
+    assert.equal(await send(), 200);
+    befall(path);
+    for (let count = 0; count < 10; count += 1) assert.equal(await send(), 200);
+    assert.ok(await isReady());
+    assert.equal(await metric('webhook_requests_total\\{result="unavailable"\\}'), 0);
+  }
 });
 
 describe('a log that nobody reads', () => {

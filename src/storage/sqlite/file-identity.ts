@@ -24,10 +24,10 @@ export function identityOf(path: string): string | undefined {
  *
  * - The log begins with the salts of its index, and its last frame, which is the last commit's, is where the index says and has its
  *   checksum; so was and is the one that was the last before.
- * - The database file is not shorter than it was, and is as old as it was unless a checkpoint has gone on since: only checkpoints
- *   write to it.
+ * - The database file is not shorter than it was, and begins and ends as it did unless it is as old as it was or a checkpoint has gone
+ *   on since: only checkpoints write to it. (One that was only touched still does; what was written into its middle, reads will meet.)
  *
- * The index is opened once and never closed before the process ends: closing it would let go of SQLite's locks on it
+ * The files are opened once and never closed before the process ends: closing one would let go of SQLite's locks on it
  * (https://sqlite.org/howtocorrupt.html, 2.2).
  */
 export function createFileIdentity(path: string, lock: Pick<ProcessLock, 'isInPlace'>): FileIdentity {
@@ -36,7 +36,9 @@ export function createFileIdentity(path: string, lock: Pick<ProcessLock, 'isInPl
   const isSameFile = createSameFileCheck([path, logPath, indexPath]);
   const indexFile = openSync(indexPath, 'r');
   const logFile = openSync(logPath, 'r');
+  const databaseFile = openSync(path, 'r');
   let seen = look();
+  let edges = readEdges(databaseFile, Number(seen.size));
   let broken: StorageUnavailable | undefined;
 
   // Each look that finds a fault is made twice, as the first may have fallen into a checkpoint or another connection's commit.
@@ -55,9 +57,12 @@ export function createFileIdentity(path: string, lock: Pick<ProcessLock, 'isInPl
     if (seen.index?.salts.equals(index.salts) && !hasLastFrame(logFile, seen.index)) return false;
     const mayHaveChanged = index.isCheckpointing || index.checkpoint !== seen.index?.checkpoint;
     const leastSize = BigInt(index.pages * index.pageBytes);
-    if (mtimeNs !== seen.mtimeNs && !mayHaveChanged) return false;
+    const isAsOld = mtimeNs === seen.mtimeNs;
+    const edgesNow = isAsOld && !mayHaveChanged ? edges : readEdges(databaseFile, Number(size));
+    if (!isAsOld && !mayHaveChanged && !edgesNow.equals(edges)) return false;
     if (size < seen.size && size < leastSize) return false;
     seen = { index, size, mtimeNs };
+    edges = edgesNow;
     return true;
   }
 
@@ -106,6 +111,8 @@ interface LogIndex {
   readonly isCheckpointing: boolean;
 }
 
+/** At the beginning are the header and the schema (https://sqlite.org/fileformat2.html#the_database_header). */
+const EDGE_BYTES = 64 * 1024;
 const INDEX_HEADER_BYTES = 136;
 const LOG_HEADER_BYTES = 32;
 const FRAME_HEADER_BYTES = 24;
@@ -143,6 +150,12 @@ function hasLastFrame(file: number, index: LogIndex): boolean {
 /** Where a frame begins, counted from 0. */
 function frameOffset({ pageBytes }: LogIndex, frame: number): number {
   return LOG_HEADER_BYTES + frame * (FRAME_HEADER_BYTES + pageBytes);
+}
+
+/** How a file of so many bytes begins and ends. */
+function readEdges(file: number, size: number): Buffer {
+  const bytes = Math.min(size, EDGE_BYTES);
+  return Buffer.concat([0, size - bytes].map((position) => readAt(file, bytes, position) ?? Buffer.alloc(0)));
 }
 
 function readAt(file: number, bytes: number, position: number): Buffer | null {

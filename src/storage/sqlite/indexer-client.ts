@@ -33,7 +33,7 @@ const LOOK_MS = 2000;
 const RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 60_000;
 /** Looking for damage reads all of the index. */
-const DISTRUST_AGAIN_MS = 60_000;
+const DISTRUST_AGAIN_MS = 15_000;
 
 /** An index that can be used is open by then. One that is locked, or large and to be removed, must not keep the port closed. */
 const WAIT_FOR_OPENING_MS = 300;

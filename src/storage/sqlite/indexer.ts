@@ -2,7 +2,8 @@
  * The indexer thread: takes stored messages into the read index (`index-schema.ts`), behind the writer and without its lock, and makes
  * an index anew that cannot be used, while the service goes on. Entry point of a worker; see `indexer-client.ts` for the other side.
  */
-import { statSync } from 'node:fs';
+import { statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { StorageUnavailable, type UnavailableReason } from '../../errors.ts';
@@ -17,6 +18,8 @@ import { MOST_UNINDEXED } from './snapshot.ts';
 
 /** Pages in the log of the index after which it is copied into its file: many, as each time the disk is busy with both files for long. */
 const CHECKPOINT_EVERY_PAGES = 16_384;
+/** What is left of the disk to the messages: an index can be made later, and reads do with one that is behind. */
+const LEFT_FREE_BYTES = 32 * 1024 * 1024;
 /** How often progress is told of, in milliseconds. */
 const TELL_EVERY_MS = 1000;
 
@@ -122,6 +125,7 @@ function catchUp(index: OpenIndex): void {
   };
   for (let taken = CHUNK_MESSAGES; taken === CHUNK_MESSAGES;) {
     const [began, stored] = [performance.now(), index.stored()];
+    requireRoom();
     taken = index.takeIn();
     while (index.indexNextPart()) tellProgress();
     index.checkpointIfDue();
@@ -130,6 +134,11 @@ function catchUp(index: OpenIndex): void {
     if (isFarBehind && index.stored() > stored) Atomics.wait(NEVER_CHANGED, 0, 0, performance.now() - began);
   }
   tell({ kind: 'indexed', indexed: index.messages() });
+}
+
+function requireRoom(): void {
+  const { bavail, bsize } = statfsSync(dirname(indexPath));
+  if (bavail * bsize < LEFT_FREE_BYTES) throw new StorageUnavailable('the disk is nearly full');
 }
 
 /** What is lost is begun anew the next time: nothing tells which pages of it are still right, be it damaged or a sync have failed. */
