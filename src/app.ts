@@ -191,15 +191,17 @@ function exposeMetrics(parts: ExposedParts) {
 }
 
 function reportAnswered(answered: Answered, isDraining: boolean, log: Log, metrics: Metrics): void {
-  const { requestId, method, route, status, latencyMs, remoteAddress } = answered;
-  metrics.requestAnswered(method, route, status, latencyMs);
+  const { requestId, method, route, status, refusal, latencyMs, remoteAddress } = answered;
+  if (status !== null) metrics.requestAnswered(method, route, status, latencyMs);
+  if (refusal !== null) metrics.requestRefused(refusal);
   log(levelOf(status, isDraining), 'request', {
     request_id: requestId,
     method,
     path: route,
     status,
     latency_ms: latencyMs === null ? null : Math.round(latencyMs * 1000) / 1000,
-    ...(status >= 400 && { remote_address: remoteAddress }),
+    ...(refusal !== null && { reason: refusal }),
+    ...((status === null || status >= 400) && { remote_address: remoteAddress }),
   });
 }
 
@@ -208,7 +210,8 @@ function reportFailure(requestId: string, error: unknown, log: Log): void {
   else log('ERROR', 'unexpected_error', { request_id: requestId, ...describeError(error) });
 }
 
-function levelOf(status: number, isDraining: boolean): LogLevel {
+function levelOf(status: number | null, isDraining: boolean): LogLevel {
+  if (status === null) return 'WARNING';
   // What an orderly end refuses is sent again, to the next process.
   if (status >= 500 && !(status === 503 && isDraining)) return 'ERROR';
   return status >= 400 ? 'WARNING' : 'INFO';

@@ -86,32 +86,3 @@ function grow(buffer: Buffer<ArrayBuffer>, bytes: number): Buffer<ArrayBuffer> {
   buffer.copy(larger);
   return larger;
 }
-
-/** Bytes, pieces and time granted to a client that is still sending after it got its answer. */
-const DISCARD_BYTES = 1024 * 1024;
-const DISCARD_PIECES = 1024;
-const DISCARD_MS = 1000;
-
-/**
- * Reads and drops what is left of a refused body, within bounds. Closing at once would reset the connection, and the
- * client might never see the answer that is on its way (RFC 9112 section 9.6).
- */
-export function discardBody(request: IncomingMessage): Promise<void> {
-  if (request.destroyed) return Promise.resolve();
-  return new Promise((resolve) => {
-    let bytes = 0;
-    let pieces = 0;
-    const finish = () => {
-      clearTimeout(timer);
-      request.off('data', count).off('end', finish).off('close', finish);
-      resolve();
-    };
-    const count = (chunk: Buffer) => {
-      bytes += chunk.length;
-      pieces += 1;
-      if (bytes > DISCARD_BYTES || pieces > DISCARD_PIECES) finish();
-    };
-    const timer = setTimeout(finish, DISCARD_MS);
-    request.on('data', count).on('end', finish).on('close', finish).resume();
-  });
-}

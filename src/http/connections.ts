@@ -4,12 +4,18 @@ import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { createByteBudget } from './byte-budget.ts';
 import { createExchange, type OpenExchange } from './exchange.ts';
+import { lingerAtEnd } from './linger.ts';
+import { clientOf } from './client.ts';
 import { createTurns, type Turns } from './turns.ts';
 
 export interface ConnectionLimits {
   readonly maxConnections: number;
   /** Longest time for an answer to be taken, in milliseconds. */
   readonly requestTimeoutMs: number;
+  /** Longest time for a head to arrive, in milliseconds. */
+  readonly headerTimeoutMs: number;
+  /** Longest time for one to begin, in milliseconds. */
+  readonly idleTimeoutMs: number;
 }
 
 /** Every open connection and every request whose answer is not yet on its way. The one place that decides which connections go on. */
@@ -19,7 +25,7 @@ export interface Connections {
   pending(): OpenExchange[];
   /** How many requests were answered since `drain`. */
   drained(): number;
-  /** Takes in a new connection, in place of the longest idle one where there are too many; false where none is idle. */
+  /** Takes in a new connection, in place of another where there are too many; false where none makes room. */
   track(socket: Socket): boolean;
   /** Goes on with a connection that was taken in as the TLS socket that its handshake made of it. */
   secure(socket: TLSSocket): void;
@@ -40,6 +46,10 @@ export interface Connections {
   endAfterNextAnswer(): void;
   /** From now on every connection ends with the answer to its newest request. */
   drain(): void;
+  /** Closes the connections that have had all the time for another request: to node:http also one that sends blank lines is not idle. */
+  closeIdle(): void;
+  /** Closes every connection, whatever it is doing. */
+  close(): void;
 }
 
 /** Requests that one connection may have pending; past it no more are read, and it ends with the answers that are due. */
@@ -51,6 +61,8 @@ const UNREAD_ANSWERS_BYTES = 32 * 1024 * 1024;
 interface Connection {
   /** What requests come on: the TLS socket after a handshake. */
   socket: Socket;
+  /** See `clientOf`. */
+  readonly client: string;
   latest: OpenExchange | null;
   /**
    * In an array, not in a Set: V8 lets the outgrown table of a Set point to the next one, and so, until the next full
@@ -64,7 +76,7 @@ interface Connection {
   idleSince: number;
 }
 
-export function createConnections({ maxConnections, requestTimeoutMs }: ConnectionLimits): Connections {
+export function createConnections({ maxConnections, requestTimeoutMs, headerTimeoutMs, idleTimeoutMs }: ConnectionLimits): Connections {
   const { connections, add, secure } = createTable();
   let draining = false;
   let drained = 0;
@@ -74,7 +86,7 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
     pending: () => [...connections.values()].flatMap((connection) => connection.pending),
     drained: () => drained,
     track(socket) {
-      if (connections.size >= maxConnections && !evictLongestIdle(connections)) return false;
+      if (connections.size >= maxConnections && !makeRoom(connections, clientOf({ socket }))) return false;
       add(socket);
       return true;
     },
@@ -87,6 +99,8 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
       const isOver = connection.pending.length >= (connection.endsAfterNextAnswer ? 1 : MAX_PIPELINED);
       if (isOver) return endAfterLatest(connection);
       const exchange = createExchange(request, response, { expectsContinue, answerTimeoutMs: requestTimeoutMs });
+      // Behind such a request node:http drops what it has received, and would take what comes next for the beginning of another.
+      connection.endsAfterNextAnswer ||= request.headers.upgrade !== undefined;
       connection.latest = exchange;
       connection.pending.push(exchange);
       response.once('close', () => {
@@ -116,6 +130,8 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
       for (const connection of connections.values()) connection.endsAfterNextAnswer = true;
     },
     drain() { draining = true; },
+    closeIdle: () => closeIdleSince(connections, performance.now() - idleTimeoutMs - headerTimeoutMs),
+    close: () => connections.forEach(({ socket }) => socket.destroy()),
   };
 }
 
@@ -123,31 +139,33 @@ export function createConnections({ maxConnections, requestTimeoutMs }: Connecti
 function createTable() {
   const connections = new Map<Duplex, Connection>();
   /** A TLS socket does not tell which connection it is made of; where that comes from does. */
-  const byPeer = new Map<string, Connection>();
+  const byEnds = new Map<string, Connection>();
   const unreadAnswers = createByteBudget(UNREAD_ANSWERS_BYTES);
 
   return {
     connections,
     add(socket: Socket): void {
       const connection: Connection = {
-        socket, latest: null, pending: [], turns: createTurns(socket, unreadAnswers),
+        socket, client: clientOf({ socket }), latest: null, pending: [], turns: createTurns(socket, unreadAnswers),
         takesMore: true, endsAfterNextAnswer: false, idleSince: performance.now(),
       };
-      const peer = peerOf(socket);
+      const ends = endsOf(socket);
+      lingerAtEnd(socket);
       connections.set(socket, connection);
-      byPeer.set(peer, connection);
+      byEnds.set(ends, connection);
       // node:http takes its own listener away at a CONNECT, and a reset without one would end the process.
       socket.on('error', () => socket.destroy());
       // node:http closes the response that it is writing, and forgets those that wait behind it; so do they here.
       socket.once('close', () => {
         connections.delete(connection.socket);
         connection.turns.end();
-        if (byPeer.get(peer) === connection) byPeer.delete(peer);
+        if (byEnds.get(ends) === connection) byEnds.delete(ends);
       });
     },
     secure(socket: TLSSocket): void {
-      const connection = byPeer.get(peerOf(socket));
+      const connection = byEnds.get(endsOf(socket));
       if (connection === undefined) return void socket.destroy();
+      lingerAtEnd(socket);
       connections.delete(connection.socket);
       connections.set(socket, connection);
       connection.socket = socket.on('error', () => socket.destroy());
@@ -156,21 +174,43 @@ function createTable() {
   };
 }
 
-const peerOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`;
+const endsOf = ({ remoteAddress, remotePort, localAddress, localPort }: Socket) =>
+  [remoteAddress, remotePort, localAddress, localPort].join(' ');
 
 function endAfterLatest(connection: Connection): undefined {
   connection.takesMore = false;
   connection.turns.surplus();
-  connection.latest?.response.once('close', () => connection.socket.destroy());
+  connection.latest?.response.once('close', () => connection.socket.destroySoon());
 }
 
-/** Closes the longest idle connection; false where none is idle. */
-function evictLongestIdle(connections: Map<Duplex, Connection>): boolean {
-  let longestIdle: Connection | undefined;
+/**
+ * Closes a connection of the client that has most of them: its longest idle one, else, where it has more than `newcomer` has, the one whose
+ * request has lasted longest. False where there is none: then `newcomer` has most itself, and all of them are busy.
+ */
+function makeRoom(connections: Map<Duplex, Connection>, newcomer: string): boolean {
+  const counts = new Map([[newcomer, 0]]);
+  for (const { client } of connections.values()) counts.set(client, (counts.get(client) ?? 0) + 1);
+  const most = Math.max(...counts.values());
+  const hasMost = counts.get(newcomer) === most;
+  let chosen: Connection | undefined;
   for (const connection of connections.values()) {
-    if (connection.pending.length === 0 && connection.idleSince < (longestIdle?.idleSince ?? Infinity)) longestIdle = connection;
+    const mayGo = hasMost ? connection.client === newcomer && isIdle(connection) : counts.get(connection.client) === most;
+    if (mayGo && (chosen === undefined || goesBefore(connection, chosen))) chosen = connection;
   }
-  if (longestIdle === undefined) return false;
-  longestIdle.socket.destroy();
-  return connections.delete(longestIdle.socket);
+  if (chosen === undefined) return false;
+  chosen.socket.destroy();
+  return connections.delete(chosen.socket);
+}
+
+/** `time`: in milliseconds on the monotonic clock. */
+function closeIdleSince(connections: Map<Duplex, Connection>, time: number): void {
+  for (const connection of connections.values()) if (isIdle(connection) && connection.idleSince < time) connection.socket.destroy();
+}
+
+const isIdle = ({ pending }: Connection) => pending.length === 0;
+
+/** The idle before the busy, and of either what has lasted longest. */
+function goesBefore(one: Connection, other: Connection): boolean {
+  if (isIdle(one) !== isIdle(other)) return isIdle(one);
+  return (one.pending[0]?.startedAt ?? one.idleSince) < (other.pending[0]?.startedAt ?? other.idleSince);
 }

@@ -38,6 +38,6 @@ export async function drain(server: Server, connections: Connections, timeoutMs:
   await until(isAnswered, timeoutMs);
   const unanswered = connections.pending().length;
   await until(isClosed, GRACE_MS);
-  server.closeAllConnections();
+  connections.close();
   return { drained: connections.drained(), unanswered };
 }

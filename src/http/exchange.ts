@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Writable } from 'node:stream';
-import { type BodyAbort, type BodyLimits, type BodyReader, type BodyResult, declaredLength, discardBody, readBody } from './body.ts';
+import { type BodyAbort, type BodyLimits, type BodyReader, type BodyResult, declaredLength, readBody } from './body.ts';
+import { dropInput } from './linger.ts';
 import type { Reply } from './reply.ts';
 import { replyHeaders } from './wire.ts';
 
@@ -79,13 +80,7 @@ export function createExchange(
       response.writeHead(reply.status, replyHeaders(reply, requestId, close));
       if (typeof reply.body !== 'string' && request.method !== 'HEAD') return writeOn(request, response, reply.body);
       const content = typeof reply.body !== 'string' || request.method === 'HEAD' ? '' : reply.body;
-      if (!close || request.complete) {
-        response.end(content);
-      } else {
-        response.flushHeaders();
-        if (content !== '') response.write(content);
-        void discardBody(request).then(() => response.end());
-      }
+      response.end(content);
       if (response.writableLength > 0) limitAnswerTime(response, answerTimeoutMs);
     },
   };
@@ -101,6 +96,8 @@ function writeOn(request: IncomingMessage, response: ServerResponse, write: (res
   const gone = () => response.destroy();
   if (request.socket.readableEnded) gone();
   else request.socket.once('end', gone);
+  // No request behind it will ever be begun, and unread ones would hide that end.
+  dropInput(request.socket);
   response.once('close', () => request.socket.off('end', gone));
   write(response);
 }

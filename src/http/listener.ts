@@ -5,6 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { TlsCredentials } from '../config/tls-credentials.ts';
+import type { RequestRefusal } from '../observe/metrics.ts';
 import type { Answered } from './answered.ts';
 import { createConnections, type Connections } from './connections.ts';
 import { drain, type DrainReport } from './drain.ts';
@@ -69,14 +70,16 @@ export function createListener(options: ListenerOptions): HttpListener {
     options.onHandshakeFailed();
     socket.destroy();
   });
+  const looking = setInterval(connections.closeIdle, TIMEOUT_CHECK_MS).unref();
+  server.once('close', () => clearInterval(looking));
   server.on('request', (request, response) => accept(request, response, false));
   server.on('checkContinue', (request, response) => accept(request, response, true));
   server.on('checkExpectation', (request, response) => {
     const exchange = connections.begin(request, response, true);
-    if (exchange !== undefined) answer(exchange, UNMATCHED, EXPECTATION_FAILED);
+    if (exchange !== undefined) answer(exchange, UNMATCHED, EXPECTATION_FAILED, 'unknown_expectation');
   });
   server.on('clientError', refusal.unreadable);
-  server.on('connect', (_request, socket) => refusal.connect(socket));
+  server.on('connect', (request) => refusal.connect(request.socket));
 
   return {
     listen: (host, port) => listen(server, host, port),
@@ -104,6 +107,7 @@ function createLimitedServer({ limits, tls }: ListenerOptions): { server: Server
     ...options,
     ...secureContextOf(tls),
     handshakeTimeout: headerTimeoutMs,
+    allowHalfOpen: true,
     requestCert: tls.clientCa !== null,
     // Health is open to those without a certificate; the webhook looks at it.
     rejectUnauthorized: false,
@@ -118,12 +122,13 @@ function createLimitedServer({ limits, tls }: ListenerOptions): { server: Server
   return { server, secureServer };
 }
 
-type Answer = (exchange: OpenExchange, route: string, reply: Reply) => void;
+type Answer = (exchange: OpenExchange, route: string, reply: Reply, refusal?: RequestRefusal) => void;
 
 function createAnswer({ onAnswered }: ListenerOptions, connections: Connections): Answer {
-  return (exchange, route, reply) => {
+  return (exchange, route, reply, refusal) => {
     const { request, requestId, startedAt, remoteAddress } = exchange;
-    const contentBytes = typeof reply.body === 'string' ? Buffer.byteLength(reply.body) : null;
+    const wholeBytes = typeof reply.body === 'string' ? Buffer.byteLength(reply.body) : null;
+    const contentBytes = request.method === 'HEAD' ? 0 : wholeBytes;
     exchange.send(reply, connections.settle(exchange, contentBytes === null));
     connections.sent(exchange, contentBytes);
     onAnswered({
@@ -131,6 +136,7 @@ function createAnswer({ onAnswered }: ListenerOptions, connections: Connections)
       method: request.method ?? null,
       route,
       status: reply.status,
+      refusal: refusal ?? null,
       latencyMs: performance.now() - startedAt,
       remoteAddress,
     });
@@ -144,7 +150,7 @@ function createAccept({ router, onFailed }: ListenerOptions, connections: Connec
     const head = readHead(request);
     if (!head.valid) {
       connections.refuseMore(request.socket);
-      return answer(exchange, UNMATCHED, head.reply);
+      return answer(exchange, UNMATCHED, head.reply, head.refusal);
     }
     const { route, handler } = router(request.method ?? '', head.target.path);
     const { requestId, readBody } = exchange;

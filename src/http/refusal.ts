@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { RequestRefusal } from '../observe/metrics.ts';
 import type { Answered } from './answered.ts';
 import type { BodyAbort } from './body.ts';
 import type { Connections } from './connections.ts';
@@ -9,12 +10,21 @@ import { badRequest, HEADERS_TOO_LARGE, REQUEST_INCOMPLETE, type WholeReply } fr
 import { UNMATCHED } from './router.ts';
 import { serializeReply } from './wire.ts';
 
-/** Time for a client to read why its request was refused, before its connection is cut. */
-const LINGER_MS = 1000;
-
 const TIMEOUT = 'ERR_HTTP_REQUEST_TIMEOUT';
+/** Bytes behind a request with `Connection: close`, which are no request (RFC 9112 section 9.6). */
+const CLOSED = 'HPE_CLOSED_CONNECTION';
 
-/** What a parser error says of a body that was being read. */
+/** What a parser error says of a request; where it is in none of these, that is malformed. */
+const REFUSAL_BY_CODE = new Map<string | undefined, RequestRefusal>([
+  [TIMEOUT, 'timed_out'],
+  ['HPE_INVALID_EOF_STATE', 'incomplete'],
+  ['HPE_HEADER_OVERFLOW', 'head_too_large'],
+  ['HPE_INVALID_VERSION', 'unsupported_version'],
+  ['HPE_PAUSED_H2_UPGRADE', 'unsupported_version'],
+  ['HPE_INVALID_TRANSFER_ENCODING', 'invalid_transfer_encoding'],
+]);
+
+/** What it says of a body that was being read. */
 const ABORT_BY_CODE = new Map<string | undefined, BodyAbort>([
   [TIMEOUT, 'timed out'],
   ['HPE_INVALID_EOF_STATE', 'connection closed'],
@@ -24,48 +34,59 @@ export interface Refusal {
   /** For the event 'clientError': the parser gave up on a request, or it did not arrive in time. */
   unreadable(error: NodeJS.ErrnoException, socket: Duplex): void;
   /** For the event 'connect': this is no proxy. */
-  connect(socket: Duplex): void;
+  connect(socket: Socket): void;
+}
+
+interface Refused {
+  readonly refusal: RequestRefusal;
+  readonly reply: WholeReply;
+  /** Null where it is not known. */
+  readonly method: string | null;
 }
 
 /** A refused request gets one answer at most, and never in the place of the answer to an earlier request. */
 export function createRefusal(connections: Connections, onAnswered: (answered: Answered) => void): Refusal {
-  function refuse(socket: Socket, reply: WholeReply, method: string | null, bodyAbort: BodyAbort): void {
+  function refuse(socket: Socket, refused: Refused, bodyAbort: BodyAbort): void {
     const latest = connections.refuseMore(socket);
     if (latest === undefined) return;
     const bodyIncomplete = latest !== null && !latest.request.complete;
-    if (bodyIncomplete && latest.awaitsBody()) latest.abortBody(bodyAbort);
-    else if (latest !== null && !latest.response.writableFinished) latest.response.once('close', () => socket.destroy());
-    else if (bodyIncomplete) socket.destroy();
-    else answerRaw(socket, reply, method);
+    if (bodyIncomplete && latest.awaitsBody()) return latest.abortBody(bodyAbort);
+    const isAnswering = latest !== null && !latest.response.writableFinished;
+    if (isAnswering) latest.response.once('close', () => socket.destroySoon());
+    // What is wrong with a body that nobody reads is no request of its own.
+    if (!bodyIncomplete) report(socket, refused, isAnswering);
+    if (!isAnswering) socket.destroySoon();
   }
 
-  function answerRaw(socket: Socket, reply: WholeReply, method: string | null): void {
+  /** With an answer, unless that would come in the place of another. */
+  function report(socket: Socket, { refusal, reply, method }: Refused, isAnswering: boolean): void {
     const requestId = randomUUID();
     const remoteAddress = socket.remoteAddress ?? null;
-    socket.on('error', () => socket.destroy()).once('end', () => socket.destroy());
-    socket.end(serializeReply(reply, requestId));
-    setTimeout(() => socket.destroy(), LINGER_MS).unref();
-    onAnswered({ requestId, method, route: UNMATCHED, status: reply.status, latencyMs: null, remoteAddress });
+    if (!isAnswering) socket.write(serializeReply(reply, requestId));
+    const status = isAnswering ? null : reply.status;
+    onAnswered({ requestId, method, route: UNMATCHED, status, refusal, latencyMs: null, remoteAddress });
   }
 
   return {
     unreadable(error, socket) {
-      const neverSpoke = error.code === TIMEOUT && socket instanceof Socket && socket.bytesRead === 0;
-      const isGone = !socket.writable || error.code === 'ECONNRESET';
-      if (neverSpoke || isGone || !(socket instanceof Socket)) return void socket.destroy();
-      refuse(socket, replyTo(error.code), null, ABORT_BY_CODE.get(error.code) ?? 'malformed');
+      if (!(socket instanceof Socket) || error.code === 'ECONNRESET') return void socket.destroy();
+      const neverSpoke = error.code === TIMEOUT && socket.bytesRead === 0;
+      if (neverSpoke) return void socket.destroy();
+      // Once this side has ended, its end is on its way.
+      if (!socket.writable || error.code === CLOSED) return;
+      const refusal = REFUSAL_BY_CODE.get(error.code) ?? 'malformed';
+      refuse(socket, { refusal, reply: replyTo(refusal), method: null }, ABORT_BY_CODE.get(error.code) ?? 'malformed');
     },
     connect(socket) {
-      if (socket instanceof Socket) refuse(socket, badRequest('CONNECT is not supported'), 'CONNECT', 'malformed');
-      else socket.destroy();
+      refuse(socket, { refusal: 'connect', reply: badRequest('CONNECT is not supported'), method: 'CONNECT' }, 'malformed');
     },
   };
 }
 
-function replyTo(code: string | undefined): WholeReply {
-  switch (code) {
-    case TIMEOUT: return REQUEST_INCOMPLETE;
-    case 'HPE_HEADER_OVERFLOW': return HEADERS_TOO_LARGE;
+function replyTo(refusal: RequestRefusal): WholeReply {
+  switch (refusal) {
+    case 'timed_out': return REQUEST_INCOMPLETE;
+    case 'head_too_large': return HEADERS_TOO_LARGE;
     default: return badRequest('the HTTP request is malformed');
   }
 }

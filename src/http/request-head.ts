@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { isIPv6 } from 'node:net';
+import type { RequestRefusal } from '../observe/metrics.ts';
 import { badRequest, HEADERS_TOO_LARGE, type WholeReply } from './reply.ts';
 
 /** The parts of a request target that routing needs, still percent-encoded. */
@@ -9,7 +10,9 @@ export interface Target {
   readonly query: string;
 }
 
-export type HeadReading = { readonly valid: true; readonly target: Target } | { readonly valid: false; readonly reply: WholeReply };
+export type HeadReading =
+  | { readonly valid: true; readonly target: Target }
+  | { readonly valid: false; readonly refusal: RequestRefusal; readonly reply: WholeReply };
 
 type Head = Pick<IncomingMessage, 'httpVersion' | 'rawHeaders' | 'url'>;
 
@@ -37,26 +40,28 @@ export function headerValues(rawHeaders: readonly string[], lowerCaseName: strin
  * 11.2), and splits the target by hand: `new URL` throws on `//` and takes `//x/health` for another host's path.
  */
 export function readHead({ httpVersion, rawHeaders, url = '' }: Head): HeadReading {
-  const invalid = (problem: string): HeadReading => ({ valid: false, reply: badRequest(problem) });
-  if (rawHeaders.length > 2 * MAX_HEADER_LINES) return { valid: false, reply: HEADERS_TOO_LARGE };
-  if (httpVersion !== '1.1' && httpVersion !== '1.0') return invalid('the HTTP version must be 1.1 or 1.0');
+  const invalid = (refusal: RequestRefusal, problem: string): HeadReading => ({ valid: false, refusal, reply: badRequest(problem) });
+  if (rawHeaders.length > 2 * MAX_HEADER_LINES) return { valid: false, refusal: 'head_too_large', reply: HEADERS_TOO_LARGE };
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') return invalid('unsupported_version', 'the HTTP version must be 1.1 or 1.0');
 
   const hosts = headerValues(rawHeaders, 'host');
-  if (hosts.length > 1) return invalid('there must be one Host header');
+  if (hosts.length > 1) return invalid('invalid_host', 'there must be one Host header');
   const host = hosts[0];
-  if (host === undefined && httpVersion === '1.1') return invalid('the Host header is missing');
-  if (host !== undefined && !isHost(host)) return invalid('the Host header is malformed');
+  if (host === undefined && httpVersion === '1.1') return invalid('invalid_host', 'the Host header is missing');
+  if (host !== undefined && !isHost(host)) return invalid('invalid_host', 'the Host header is malformed');
 
   const codings = headerValues(rawHeaders, 'transfer-encoding');
   const chunkedOnly = codings.length === 1 && codings[0]?.toLowerCase() === 'chunked' && httpVersion === '1.1';
-  if (codings.length > 0 && !chunkedOnly) return invalid('Transfer-Encoding must be chunked alone, in HTTP/1.1');
-  if (headerValues(rawHeaders, 'upgrade').length > 0) return invalid('protocol upgrades are not supported');
+  if (codings.length > 0 && !chunkedOnly) {
+    return invalid('invalid_transfer_encoding', 'Transfer-Encoding must be chunked alone, in HTTP/1.1');
+  }
 
-  if (!VISIBLE_ASCII.test(url)) return invalid('the request target is malformed');
+  if (!VISIBLE_ASCII.test(url)) return invalid('invalid_target', 'the request target is malformed');
   const absolute = ABSOLUTE_FORM.exec(url);
-  if (absolute === null) return url.startsWith('/') ? { valid: true, target: split(url) } : invalid('the request target is malformed');
+  if (absolute === null && !url.startsWith('/')) return invalid('invalid_target', 'the request target is malformed');
+  if (absolute === null) return { valid: true, target: split(url) };
   const [, authority = '', rest = ''] = absolute;
-  if (authority.toLowerCase() !== host?.toLowerCase()) return invalid('the request target names another host');
+  if (authority.toLowerCase() !== host?.toLowerCase()) return invalid('invalid_target', 'the request target names another host');
   return { valid: true, target: split(rest.startsWith('/') ? rest : `/${rest}`) };
 }
 

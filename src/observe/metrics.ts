@@ -14,6 +14,13 @@ export type WebhookResult = (typeof WEBHOOK_RESULTS)[number];
 const SIGNATURE_FAULTS = ['missing', 'malformed', 'mismatch', 'timestamp'] as const;
 export type SignatureFault = (typeof SIGNATURE_FAULTS)[number];
 
+const REQUEST_REFUSALS = [
+  'malformed', 'incomplete', 'timed_out', 'head_too_large', 'unsupported_version', 'invalid_host', 'invalid_target',
+  'invalid_transfer_encoding', 'unknown_expectation', 'connect',
+] as const;
+/** Why a request was refused before it had a route. */
+export type RequestRefusal = (typeof REQUEST_REFUSALS)[number];
+
 const RELOAD_OUTCOMES = ['ok', 'failed'] as const;
 /** Whether a reload took the new credentials, or kept the old ones. */
 export type ReloadOutcome = (typeof RELOAD_OUTCOMES)[number];
@@ -33,6 +40,8 @@ const BATCH_SIZE_BOUNDS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 export interface Metrics {
   readonly registry: Registry;
   requestAnswered(method: string | null, route: string, status: number, latencyMs: number | null): void;
+  /** Before it had a route, whether it was answered or not. */
+  requestRefused(refusal: RequestRefusal): void;
   connectionRefused(): void;
   handshakeFailed(): void;
   /** A read token was right: the one in use, or the one before it. */
@@ -54,6 +63,8 @@ export function createMetrics(): Metrics {
   const requests = registry.counters('http_requests_total', 'HTTP requests answered.', ['method', 'route', 'status']);
   const latency = registry.histograms('http_request_duration_seconds',
     'Time from the head of a request to its answer.', ['route'], LATENCY_BOUNDS_SECONDS);
+  const refusals = registry.counters('http_requests_refused_total', 'HTTP requests refused before they had a route.', ['reason'],
+    REQUEST_REFUSALS);
   const refused = registry.counter('http_connections_refused_total', 'Connections closed at once because too many were open.');
   const handshakes = registry.counter('tls_handshakes_failed_total', 'Connections that ended before their TLS handshake was done.');
   const webhooks = registry.counters('webhook_requests_total', 'Webhook requests by how they ended.', ['result'], WEBHOOK_RESULTS);
@@ -80,6 +91,7 @@ export function createMetrics(): Metrics {
       requests.with(method !== null && COUNTED_METHODS.has(method) ? method : 'other', route, String(status)).increment();
       if (latencyMs !== null) latency.with(route).observe(latencyMs / 1000);
     },
+    requestRefused: (refusal) => refusals.with(refusal).increment(),
     connectionRefused: () => refused.increment(),
     handshakeFailed: () => handshakes.increment(),
     readTokenVerified: (key) => tokens.with(key).increment(),

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { startTestApp } from '../support/app.ts';
 import { connectRaw, statusesIn, type RawConnection } from '../support/raw-http.ts';
+import type { Scope } from '../support/temporary.ts';
 import { waitFor } from '../support/wait.ts';
 
 const LIVE = 'GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -34,6 +35,67 @@ describe('with more connections than may be open', () => {
     await waitFor('room', () => isClosed(third));
     assert.ok(!isClosed(answered) && !isClosed(fourth));
     assert.equal(app.logs.filter(({ event }) => event === 'unexpected_error').length, 0);
+  });
+
+  const slowHead = 'POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n';
+  /** Busy ones of one client: each has begun a body that does not come. */
+  async function openBusy(scope: Scope, port: number, count: number, localAddress: string): Promise<RawConnection[]> {
+    const busy = [];
+    for (let opened = 0; opened < count; opened += 1) {
+      const connection = connectRaw(scope, port, localAddress);
+      connection.write(slowHead);
+      await waitFor('a body', () => statusesIn(connection.received())[0] === 100);
+      busy.push(connection);
+    }
+    return busy;
+  }
+  async function isAnswered(scope: Scope, port: number, localAddress: string): Promise<boolean> {
+    const connection = connectRaw(scope, port, localAddress);
+    connection.write(LIVE);
+    await waitFor('an answer, or the end', () => statusesIn(connection.received())[0] === 200 || isClosed(connection));
+    return !isClosed(connection);
+  }
+
+  test('all busy, the client that has most of them makes room with what has lasted longest', async (t) => {
+    const app = await startTestApp(t, { MAX_CONNECTIONS: '4' });
+    const few = await openBusy(t, app.port, 1, '127.0.0.2');
+    const many = await openBusy(t, app.port, 3, '127.0.0.1');
+    assert.ok(await isAnswered(t, app.port, '127.0.0.2'));
+    await waitFor('room', () => many.map(isClosed).join() === 'true,false,false');
+    assert.ok(!few.some(isClosed));
+    assert.equal(app.logs.filter(({ event }) => event === 'unexpected_error').length, 0);
+  });
+
+  test('the client that has most of them makes room with an idle one first, not another client', async (t) => {
+    const app = await startTestApp(t, { MAX_CONNECTIONS: '4' });
+    assert.ok(await isAnswered(t, app.port, '127.0.0.2'));
+    const many = await openBusy(t, app.port, 2, '127.0.0.1');
+    const idle = connectRaw(t, app.port);
+    idle.write(LIVE);
+    await waitFor('its answer', () => statusesIn(idle.received())[0] === 200);
+    assert.ok(await isAnswered(t, app.port, '127.0.0.3'));
+    await waitFor('room', () => isClosed(idle));
+    assert.ok(!many.some(isClosed));
+  });
+
+  test('whoever has most of them, all busy, gets no more', async (t) => {
+    const app = await startTestApp(t, { MAX_CONNECTIONS: '4' });
+    const few = await openBusy(t, app.port, 1, '127.0.0.2');
+    const many = await openBusy(t, app.port, 3, '127.0.0.1');
+    assert.equal(await isAnswered(t, app.port, '127.0.0.1'), false);
+    assert.ok(![...few, ...many].some(isClosed));
+    many[2]?.socket.destroy();
+    await waitFor('the count', async () => await app.metric('http_connections_refused_total') === 1);
+  });
+
+  test('unfinished heads and unread answers of one client make room for others, too', async (t) => {
+    const app = await startTestApp(t, { MAX_CONNECTIONS: '6' });
+    const heads = Array.from({ length: 3 }, () => connectRaw(t, app.port));
+    for (const { socket } of heads) socket.write('GET /');
+    const unread = Array.from({ length: 3 }, () => connectRaw(t, app.port));
+    for (const { socket } of unread) socket.pause().write('GET /messages/stream HTTP/1.1\r\nHost: a\r\n\r\n');
+    for (const last of ['2', '3', '4', '5', '6']) assert.ok(await isAnswered(t, app.port, `127.0.0.${last}`), last);
+    await waitFor('room', () => [...heads, ...unread].filter(isClosed).length >= 3);
   });
 
   test('and none of them idle, the new one is refused and counted', async (t) => {
@@ -85,6 +147,15 @@ describe('a client that is too slow', () => {
   test('with saying anything is closed', async (t) => {
     const app = await startTestApp(t, quickHead);
     assert.deepEqual(statusesIn(await connectRaw(t, app.port).closed()).filter((status) => status !== 408), []);
+  });
+
+  test('with its next request is closed, also where it sends blank lines meanwhile', async (t) => {
+    const app = await startTestApp(t, { ...quickNext, HEADER_TIMEOUT_MS: '700' });
+    const blank = connectRaw(t, app.port);
+    blank.write(LIVE);
+    const trickle = setInterval(() => blank.write('\r\n'), 50);
+    t.after(() => clearInterval(trickle));
+    assert.deepEqual(statusesIn(await blank.closed()), [200]);
   });
 
   test('with its next request is closed', async (t) => {

@@ -40,7 +40,7 @@ describe('readHead', () => {
     assert.equal(read('/', [], '1.0').valid, true);
   });
 
-  test('refuses other versions, transfer codings and upgrades', () => {
+  test('refuses other versions and transfer codings, and ignores upgrades', () => {
     const host = ['Host', 'a'];
     assert.equal(read('/', host, '2.0').valid, false);
     assert.equal(read('/', host, '0.9').valid, false);
@@ -49,7 +49,7 @@ describe('readHead', () => {
     assert.equal(read('/', [...host, 'Transfer-Encoding', 'chunked', 'Transfer-Encoding', 'chunked']).valid, false);
     assert.equal(read('/', [...host, 'Transfer-Encoding', 'identity']).valid, false);
     assert.equal(read('/', [...host, 'Transfer-Encoding', 'chunked'], '1.0').valid, false);
-    assert.equal(read('/', [...host, 'Upgrade', 'h2c']).valid, false);
+    assert.equal(read('/', [...host, 'Upgrade', 'h2c']).valid, true);
   });
 });
 

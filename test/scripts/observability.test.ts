@@ -24,8 +24,10 @@ describe('the alerts', () => {
     if (!hasOpenssl) return t.skip('openssl is not installed here');
     const { certificate, key } = makeCertificate(temporaryFolder(t), 'server');
     const app = await startTestApp(t, { PRIVATE_PORT: '0', TLS_CERT_FILE: certificate, TLS_KEY_FILE: key });
+    // Requests have a series once one was answered.
+    await fetch(`${app.privateUrl}/metrics`);
     const metrics = await (await fetch(`${app.privateUrl}/metrics`)).text();
-    const asked = new Set([...rules.matchAll(/\b((?:webhook|storage|database|log|tls|credentials)_[a-z_]+)\b/g)].map(([, name = '']) => name));
+    const asked = new Set([...rules.matchAll(/\b((?:webhook|http|storage|database|log|tls|credentials)_[a-z_]+)\b/g)].map(([, name = '']) => name));
     assert.ok(asked.size >= 10);
     for (const name of asked) assert.ok(new RegExp(`^${name}(?:_bucket)?[ {]`, 'm').test(metrics), name);
     for (const [series] of rules.matchAll(/\b[a-z_]+\{(?:result|outcome)="[a-z]+"\}/g)) assert.ok(metrics.includes(series), series);

@@ -12,16 +12,19 @@ export interface RawConnection {
   closed(): Promise<string>;
 }
 
-/** Connects to a port of this machine, until the other side closes the connection or the scope ends. */
-export function connectRaw(scope: Scope, port: number): RawConnection {
-  const connection = openRaw(port);
+/**
+ * Connects to a port of this machine, until the other side closes the connection or the scope ends. `localAddress`: another loopback
+ * address is another client.
+ */
+export function connectRaw(scope: Scope, port: number, localAddress = '127.0.0.1'): RawConnection {
+  const connection = openRaw(port, localAddress);
   scope.after(() => void connection.socket.destroy());
   return connection;
 }
 
-function openRaw(port: number): RawConnection {
+function openRaw(port: number, localAddress = '127.0.0.1'): RawConnection {
   let received = '';
-  const socket = connect({ port, host: '127.0.0.1' });
+  const socket = connect({ port, host: '127.0.0.1', localAddress });
   socket.setEncoding('latin1').on('data', (chunk) => { received += String(chunk); }).on('error', () => {});
   return {
     socket,
