@@ -7,7 +7,7 @@ export interface Reply {
   readonly status: number;
   /** Header names and values beside those that every answer has. */
   readonly headers: Readonly<Record<string, string>>;
-  /** The whole body, or what writes it for as long as it likes, to a response that closes when its client has gone. */
+  /** The whole body, or what writes it for as long as it likes, to a response that closes when its client has gone; not called for HEAD. */
   readonly body: string | ((response: Writable) => void);
 }
 

@@ -31,8 +31,7 @@ export function createStreamMessages({ storage, hub, log, metrics }: StreamMessa
     const newest = await storage.newestSequence(client);
     const isGone = typeof begin === 'object' && !await storage.holds(begin, client);
     if (isGone) return gone('the position is of another database; begin again with after=start');
-    if (request.method === 'HEAD') return { status: 200, headers: EVENT_STREAM_HEADERS, body: '' };
-    if (!hub.reserve()) {
+    if (request.method !== 'HEAD' && !hub.reserve()) {
       log('WARNING', 'read_refused', { request_id: requestId, reason: 'no place for another stream' });
       return UNAVAILABLE;
     }
