@@ -1,11 +1,13 @@
 /** TLS on the public port: handshakes over real sockets, with certificates made for the test. */
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { copyFileSync, readFileSync } from 'node:fs';
 import { Agent } from 'node:https';
 import { connect as connectPlain } from 'node:net';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
-import { connect, type ConnectionOptions } from 'node:tls';
+import { connect, createServer, type ConnectionOptions } from 'node:tls';
+import { clientCertificateFault } from '../src/http/tls.ts';
 import { startTestApp, type TestApp } from './support/app.ts';
 import { type Certificate, hasOpenssl, issueCertificate, makeCertificate } from './support/certificates.ts';
 import { message, sign } from './support/messages.ts';
@@ -129,6 +131,42 @@ describe('TLS', { skip }, () => {
   });
 });
 
+describe('TLS connections', { skip }, () => {
+  test('that a sender ends with its request get their answer', async (t) => {
+    const { app, trusted } = await startSecure(t);
+    const body = JSON.stringify(message());
+    for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+      const plain = connectPlain({ port: app.port, host: '127.0.0.1', allowHalfOpen: true });
+      const socket = connect({ socket: plain, ...trusted, minVersion: version, maxVersion: version, checkServerIdentity: () => undefined });
+      t.after(() => void socket.destroy());
+      let received = '';
+      socket.on('data', (chunk) => { received += String(chunk); });
+      socket.end(`POST /webhook HTTP/1.1\r\nHost: a\r\nX-Signature: ${sign(body)}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+      await waitFor('the end', () => socket.closed);
+      assert.match(received, /^HTTP\/1\.1 200 [^]*\{"status":"ok"\}$/, version);
+    }
+  });
+
+  test('from one port of a client to two addresses of the server are two', async (t) => {
+    const { app, trusted } = await startSecure(t, { HOST: '0.0.0.0' });
+    const first = connectPlain({ port: app.port, host: '127.0.0.1', localAddress: '127.0.0.1' });
+    t.after(() => void first.destroy());
+    await waitFor('the first', () => first.readyState === 'open');
+    const second = connectPlain({ port: app.port, host: '127.0.0.2', localAddress: '127.0.0.1', localPort: first.localPort ?? 0 });
+    t.after(() => void second.destroy());
+    await waitFor('the second', () => second.readyState === 'open');
+    await waitFor('both', async () => (await app.metric('http_connections_open') ?? 0) >= 3);
+    const sockets = [first, second].map((plain) => connect({ socket: plain, ...trusted, checkServerIdentity: () => undefined }));
+    await waitFor('both handshakes', () => sockets.every((socket) => socket.authorized));
+    for (const socket of sockets) {
+      let received = '';
+      socket.on('data', (chunk) => { received += String(chunk); });
+      socket.write('GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n');
+      await waitFor('its answer', () => received.startsWith('HTTP/1.1 200 '));
+    }
+  });
+});
+
 describe('client certificates', { skip }, () => {
   async function refused(app: TestApp, tls: ConnectionOptions, reason: string): Promise<void> {
     const answer = await post(app, tls, 'refused');
@@ -147,6 +185,36 @@ describe('client certificates', { skip }, () => {
     assert.equal((await ask(`${app.url}/health/live`, { tls: trusted })).status, 200);
     assert.equal(await app.metric('webhook_requests_total{result="invalid_client_certificate"}'), 3);
     assert.match((await ask(`${app.privateUrl}/messages`)).body, /"total":1/);
+  });
+
+  test('are believed from their first to their last moment, also in sessions that are resumed', async (t) => {
+    const folder = temporaryFolder(t);
+    const [own, ca] = [makeCertificate(folder, 'server'), makeCertificate(folder, 'ca')];
+    const client = issueCertificate(folder, 'client', ca);
+    const { validFromDate, validToDate } = new X509Certificate(readFileSync(client.certificate));
+    const faults: (string | null)[][] = [];
+    const server = createServer({ ...shown(own), ca: readFileSync(ca.certificate), requestCert: true, rejectUnauthorized: false }, (socket) => {
+      const at = (date: Date, later: number) => clientCertificateFault(socket, date.getTime() + later);
+      faults.push([at(validFromDate, -1), at(validFromDate, 0), at(validToDate, 0), at(validToDate, 1)]);
+      socket.end('done');
+    });
+    t.after(() => void server.close());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+      const options = { port, host: '127.0.0.1', ca: readFileSync(own.certificate), minVersion: version, maxVersion: version };
+      const first = await readOver({ ...options, ...shown(client) });
+      // Without the key: it is in the session.
+      const resumed = await readOver({ ...options, session: first.ticket });
+      assert.deepEqual([first.reused, resumed.reused], [false, true], version);
+    }
+    assert.deepEqual(faults, Array.from({ length: 4 }, () => ['expired', null, null, 'expired']));
+  });
+
+  test('that have expired in their handshake are told as such', async (t) => {
+    const { app, folder, ca, trusted } = await startSecure(t, {}, true);
+    await refused(app, { ...trusted, ...shown(issueCertificate(folder, 'expired', ca, 0)) }, 'expired');
   });
 
   test('are not made up for by a session that was resumed', async (t) => {
@@ -198,6 +266,17 @@ describe('client certificates', { skip }, () => {
     assert.equal((await post(app, { ...trusted, ...shown(issueCertificate(folder, 'new', otherCa)) }, 'new')).status, 200);
   });
 });
+
+/** Reads one TLS connection to its end; tells whether its session was resumed, and the ticket for the next. */
+function readOver(options: ConnectionOptions): Promise<{ reused: boolean; ticket: Buffer }> {
+  return new Promise((resolve, reject) => {
+    let ticket: Buffer = Buffer.alloc(0);
+    let reused = false;
+    const socket = connect(options).on('session', (session) => { ticket = session; }).on('error', reject);
+    socket.on('secureConnect', () => { reused = socket.isSessionReused(); });
+    socket.resume().on('close', () => resolve({ reused, ticket }));
+  });
+}
 
 /** Sends one signed message over a TLS connection of its own; tells whether its session was resumed, and the ticket for the next. */
 function requestOver(options: ConnectionOptions): Promise<{ answer: string; reused: boolean; ticket: Buffer }> {

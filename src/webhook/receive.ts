@@ -57,7 +57,7 @@ export function createReceive(options: ReceiveOptions): Handler {
 
 async function receive(exchange: Exchange, options: ReceiveOptions, bodies: BodyLimits): Promise<Ending> {
   const { storage, log } = options;
-  const certificateFault = options.requiresClientCertificate ? clientCertificateFault(exchange.request.socket) : null;
+  const certificateFault = options.requiresClientCertificate ? clientCertificateFault(exchange.request.socket, options.now()) : null;
   if (certificateFault !== null) return { result: 'invalid_client_certificate', reason: certificateFault };
   const keys = options.keys();
   if (keys === null) return { result: 'unavailable', message_id: null, reason: 'no secret is set' };

@@ -26,11 +26,11 @@ export function makeCertificate(folder: string, name: string, days = 2): Certifi
   return paths;
 }
 
-/** A certificate that a CA issued. */
-export function issueCertificate(folder: string, name: string, ca: Certificate): Certificate {
+/** A certificate that a CA issued, valid for `days` days: with 0 it has expired once the second is over. */
+export function issueCertificate(folder: string, name: string, ca: Certificate, days = 2): Certificate {
   const paths = pathsIn(folder, name);
   const request = join(folder, `${name}.csr`);
   openssl('req', ...EC_KEY, '-keyout', paths.key, '-out', request, '-subj', `/CN=${name}`);
-  openssl('x509', '-req', '-in', request, '-CA', ca.certificate, '-CAkey', ca.key, '-CAcreateserial', '-out', paths.certificate, '-days', '2');
+  openssl('x509', '-req', '-in', request, '-CA', ca.certificate, '-CAkey', ca.key, '-CAcreateserial', '-out', paths.certificate, '-days', String(days));
   return paths;
 }
