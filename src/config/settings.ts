@@ -28,7 +28,7 @@ export interface Settings {
   readonly requireHardened: RequiredHardening;
   /** Largest accepted webhook body in bytes. */
   readonly maxBodyBytes: number;
-  /** Connections open at the same time on each port; past it the oldest idle one makes room. */
+  /** Connections open at the same time on each port; past it one of the client that has most of them makes room. */
   readonly maxConnections: number;
   /** Longest time for the head of a request to arrive, and for a TLS handshake, in milliseconds. */
   readonly headerTimeoutMs: number;
@@ -59,6 +59,8 @@ export const LARGEST_MAX_BODY_BYTES = 16 * 1024 * 1024;
 const LARGEST_MAX_CONNECTIONS = 100_000;
 const LARGEST_MAX_STREAMS = 10_000;
 const LARGEST_TIMEOUT_MS = 10 * 60 * 1000;
+/** Some load balancers want theirs to be the shorter one, at up to 10 minutes. */
+const LARGEST_IDLE_TIMEOUT_MS = 60 * 60 * 1000;
 const LARGEST_TOLERANCE_SECONDS = 24 * 60 * 60;
 const LARGEST_PORT = 65535;
 
@@ -103,7 +105,7 @@ export function readSettings(environment: Environment): Settings {
     maxStreams: wholeNumber('MAX_STREAMS', 100, 1, LARGEST_MAX_STREAMS),
     headerTimeoutMs: milliseconds('HEADER_TIMEOUT_MS', 10_000),
     requestTimeoutMs: milliseconds('REQUEST_TIMEOUT_MS', 30_000),
-    idleTimeoutMs: milliseconds('IDLE_TIMEOUT_MS', 75_000),
+    idleTimeoutMs: wholeNumber('IDLE_TIMEOUT_MS', 75_000, 1, LARGEST_IDLE_TIMEOUT_MS),
     queryTimeoutMs: milliseconds('QUERY_TIMEOUT_MS', 5000),
     shutdownDelayMs: wholeNumber('SHUTDOWN_DELAY_MS', 0, 0, LARGEST_TIMEOUT_MS),
     shutdownTimeoutMs: milliseconds('SHUTDOWN_TIMEOUT_MS', 8000),
