@@ -80,6 +80,58 @@ describe('while a client does not take its answers', () => {
     assert.equal(begun.pages, 0);
   });
 
+  test('a stream ends with its client, whatever that has sent behind it', async (t) => {
+    const { app } = await startWithLongPages(t);
+    for (const behind of [LIVE, PAGE.repeat(98), LIVE.repeat(10_000), 'GET /hea', 'garbage\r\n\r\n']) {
+      const reader = connectRaw(t, app.port);
+      reader.write(`GET /messages/stream HTTP/1.1\r\nHost: a\r\n\r\n${behind}`);
+      await waitFor('the stream', () => reader.received().includes('retry:'));
+      assert.equal(await app.metric('message_streams_open'), 1);
+      reader.socket.end();
+      await waitFor(`the end before ${behind.slice(0, 20)}`, async () => await app.metric('message_streams_open') === 0);
+      await reader.closed();
+      assert.deepEqual(statusesIn(reader.received()), [200]);
+    }
+  });
+
+  test('files of the page count as well as messages do, HEAD does not', async (t) => {
+    const app = await startTestApp(t);
+    const files = connectUnread(t, app.port, 'GET /dashboard/main.js HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(100));
+    const heads = connectUnread(t, app.port, 'HEAD /dashboard/main.js HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(100));
+    const answered = (method: string) => app.logs.filter((line) => line['method'] === method && line['path'] === '/dashboard/main.js').length;
+    await waitFor('every HEAD', () => answered('HEAD') === 100);
+    await askOthers(app);
+    for (const { socket } of [files, heads]) socket.resume();
+    for (const { received } of [files, heads]) await waitFor('every answer', () => statusesIn(received()).length === 100);
+  });
+
+  test('what is behind a long read waits for it, and what is on other connections does not', async (t) => {
+    const release = Promise.withResolvers<void>();
+    const app = await startTestApp(t, {}, async (options) => {
+      const storage = await openSqliteStorage(options);
+      return { ...storage, list: (query, client) => release.promise.then(() => storage.list(query, client)) };
+    });
+    const waiting = connectRaw(t, app.port);
+    waiting.write(PAGE + LIVE.repeat(50));
+    await waitFor('the connection', async () => (await app.metric('http_connections_open') ?? 0) >= 2);
+    await askOthers(app);
+    assert.equal(app.logs.filter(({ path }) => path === '/health/live').length, 0);
+    release.resolve();
+    await waitFor('every answer', () => statusesIn(waiting.received()).length === 51);
+  });
+
+  test('many connections that each leave less than their share are bounded together', async (t) => {
+    const { app } = await startWithLongPages(t);
+    // A kernel takes some megabytes of each; one page more is below what one connection may leave.
+    const modest = Array.from({ length: 80 }, () => connectUnread(t, app.port, PAGE.repeat(3)));
+    await waitFor('some to make room', () => modest.some(({ socket }) => {
+      socket.write(' ');
+      return socket.closed;
+    }));
+    assert.equal((await app.get('/messages?limit=100')).status, 200);
+    assert.equal((await app.send({ message_id: 'beside' })).status, 200);
+  });
+
   test('its connection is not read on, and it ends', async (t) => {
     const { app } = await startWithLongPages(t, { REQUEST_TIMEOUT_MS: '2000' });
     const unread = connectUnread(t, app.port, PAGE.repeat(5));
