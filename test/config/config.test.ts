@@ -51,6 +51,8 @@ describe('readConfig', () => {
     assert.equal(configOf({ PORT: '65535' }).port, 65535);
     assert.equal(configOf({ MAX_BODY_BYTES: '1' }).maxBodyBytes, 1);
     assert.equal(configOf({ MAX_BODY_BYTES: String(LARGEST_MAX_BODY_BYTES) }).maxBodyBytes, LARGEST_MAX_BODY_BYTES);
+    assert.equal(configOf({ IDLE_TIMEOUT_MS: '3600000' }).idleTimeoutMs, 3_600_000);
+    assert.equal(problemsOf({ IDLE_TIMEOUT_MS: '3600001' }).length, 1);
     for (const PORT of ['65536', '-1', '+1', '8000.0', '0x10', '1e3', ' 80', '80 ', '٣']) assert.equal(problemsOf({ PORT }).length, 1, PORT);
     for (const MAX_BODY_BYTES of ['0', String(LARGEST_MAX_BODY_BYTES + 1), '9'.repeat(20)]) {
       assert.equal(problemsOf({ MAX_BODY_BYTES }).length, 1, MAX_BODY_BYTES);
