@@ -16,9 +16,6 @@ const SQLITE_IOERR_DIR_FSYNC = 1290;
 /** A journal left by a crash has to be rolled back first, which a read-only connection may not do. */
 export const SQLITE_READONLY_ROLLBACK = 776;
 
-/** For a refusal that is about permissions: who it is that may not. */
-export const THIS_USER = `this user (uid ${process.getuid?.() ?? 'unknown'})`;
-
 /** The extended result code of an error that node:sqlite threw, else undefined. */
 export function resultCode(error: unknown): number | undefined {
   return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode : undefined;

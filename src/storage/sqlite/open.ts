@@ -1,7 +1,8 @@
 import { existsSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { StartRefused } from '../../errors.ts';
-import { reasonOf, resultCode, SQLITE_READONLY_ROLLBACK, THIS_USER } from './failures.ts';
+import { resultCode, SQLITE_READONLY_ROLLBACK } from './failures.ts';
+import { adviceFor } from './file-advice.ts';
 import { beginGeneration, forgetGenerations } from './generations.ts';
 import { isIndexOfAnotherDatabase } from './index-identity.ts';
 import type { Opened } from './protocol.ts';
@@ -31,8 +32,9 @@ export function openForWriting(path: string, notice: Notice): { readonly databas
     bringUpToDate(database, path, notice);
     return { database, opened: begin(database) };
   } catch (error) {
-    if (error instanceof StartRefused || resultCode(error) === undefined) throw error;
-    throw new StartRefused([openProblem(error, path)]);
+    const advice = adviceFor(error, path);
+    if (advice === undefined) throw error;
+    throw new StartRefused([`DATABASE_URL: ${advice}`]);
   }
 }
 
@@ -119,17 +121,4 @@ function checkpointAll(database: DatabaseSync, path: string): void {
 
 function readPragma(database: DatabaseSync, name: string): unknown {
   return Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
-}
-
-function openProblem(error: unknown, path: string): string {
-  const remedy: Partial<Record<ReturnType<typeof reasonOf>, string>> = {
-    'the database is damaged': 'is not a SQLite database, or is damaged; move it away or restore a backup',
-    'the database is read-only': `cannot be written; make the file and its folder writable for ${THIS_USER}`,
-    'the database is locked by another process': 'is locked by another process; stop it, or wait until it lets go',
-    'the disk is full': 'cannot be opened: the disk is full; free some space',
-    'the disk reports an error': 'cannot be used: the disk reports an error',
-    'a sync to disk failed': 'cannot be made durable: a sync to disk failed',
-  };
-  const otherwise = `cannot be opened (SQLite error ${resultCode(error)}); make it and its folder writable for ${THIS_USER}`;
-  return `DATABASE_URL: ${path} ${remedy[reasonOf(error)] ?? otherwise}`;
 }

@@ -1,7 +1,8 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { StartRefused } from '../../errors.ts';
-import { reasonOf, THIS_USER } from './failures.ts';
+import { reasonOf } from './failures.ts';
+import { adviceFor } from './file-advice.ts';
 import { createSameFileCheck } from './file-identity.ts';
 
 /** Held for the life of the process; the system lets go of it when the process ends, however it ends. */
@@ -26,9 +27,16 @@ export function lockForThisProcess(databasePath: string): ProcessLock {
     lock.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
     return { isInPlace: createSameFileCheck([path]), release: () => lock.close() };
   } catch (error) {
-    const problem = reasonOf(error) === 'the database is locked by another process'
-      ? `${databasePath} is already served by another process; stop that one first`
-      : `${path} cannot be written; make it and its folder writable for ${THIS_USER}`;
+    const problem = problemOf(error, databasePath, path);
+    if (problem === undefined) throw error;
     throw new StartRefused([`DATABASE_URL: ${problem}`]);
+  }
+}
+
+function problemOf(error: unknown, databasePath: string, path: string): string | undefined {
+  switch (reasonOf(error)) {
+    case 'the database is locked by another process': return `${databasePath} is already served by another process; stop that one first`;
+    case 'the database is damaged': return `${path} is not the empty file that this service puts there; remove it`;
+    default: return adviceFor(error, path);
   }
 }
