@@ -7,6 +7,8 @@ import { randomBytes } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import type { Sequence } from '../storage.ts';
 
+/** No row id is larger (https://sqlite.org/autoinc.html). */
+export const LAST_ID = 2n ** 63n - 1n;
 /** Below the row id of the first message of an empty table. */
 const BEFORE_THE_FIRST = '0';
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
 import { StartRefused } from '../../../src/errors.ts';
+import { EARLIER_SCHEMAS } from '../../support/earlier-schemas.ts';
 import { REFERENCE_SCHEMA } from '../../support/reference-schema.ts';
 import { openTestStorage } from '../../support/storage.ts';
 import { message } from '../../support/messages.ts';
@@ -127,21 +128,7 @@ describe('a file made by the reference schema', () => {
 
 test('a file of version 1 is upgraded in place: nothing is lost, and what is kept elsewhere now is dropped', async (t) => {
   const path = join(temporaryFolder(t), 'app.db');
-  makeDatabase(path, REFERENCE_SCHEMA, `
-    ALTER TABLE messages ADD COLUMN instant TEXT;
-    ALTER TABLE messages ADD COLUMN received_at INTEGER;
-    CREATE INDEX messages_by_instant ON messages(instant, message_id);
-    CREATE INDEX messages_by_sender ON messages(from_number, instant, message_id);
-    CREATE TABLE senders(from_number TEXT PRIMARY KEY NOT NULL, messages INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE INDEX senders_by_messages ON senders(messages DESC, from_number);
-    CREATE TABLE inbox(
-      only_row INTEGER PRIMARY KEY CHECK (only_row = 1), messages INTEGER NOT NULL, senders INTEGER NOT NULL, probed_at INTEGER NOT NULL
-    );
-    INSERT INTO messages VALUES (1, 'a', '+12', '+13', '2025-01-15T10:00:00Z', 'text', '2025-01-15T10:00:00', 1736935200000);
-    INSERT INTO senders VALUES ('+12', 1);
-    INSERT INTO inbox VALUES (1, 1, 1, 0);
-    PRAGMA application_id = 0x77686962;
-    PRAGMA user_version = 1`);
+  makeDatabase(path, EARLIER_SCHEMAS[1]);
   const storage = await openTestStorage(t, path);
   assert.equal(storage.lastStoredAt(), 1736935200000);
   assert.deepEqual((await storage.list({ ...EVERYTHING, from: '+12' })).items,
