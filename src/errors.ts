@@ -19,6 +19,7 @@ export type UnavailableReason =
   | 'the read index is too far behind'
   | 'the disk is full'
   | 'the disk is nearly full'
+  | 'no row id is left'
   | 'the disk reports an error'
   | 'the database is read-only'
   | 'the database is locked by another process'

@@ -26,6 +26,11 @@ export const holdsIn = (schema: string) => `
 /** As text, as it may be larger than a JavaScript number is exact. */
 export const SELECT_NEWEST = `SELECT CAST(${newestIn('main')} AS TEXT) AS sequence`;
 
+/** Whether no further message can be stored, as the last row id was given out; SQLite reports a full disk then. Throws SQLite's errors. */
+export function isLastIdGivenOut(database: DatabaseSync): boolean {
+  return database.prepare(SELECT_NEWEST).get()?.['sequence'] === String(LAST_ID);
+}
+
 /** Begins a generation, to be done once at each start, before anything is stored, and returns its name. Throws SQLite's errors. */
 export function beginGeneration(database: DatabaseSync): string {
   const name = randomBytes(8).toString('hex');

@@ -11,6 +11,7 @@ import { acceptAnyRowId, createAppend } from './append.ts';
 import { startCheckpoints } from './checkpointer-client.ts';
 import { reasonOf } from './failures.ts';
 import { createFileIdentity } from './file-identity.ts';
+import { isLastIdGivenOut } from './generations.ts';
 import { openForWriting } from './open.ts';
 import { lockForThisProcess, type ProcessLock } from './process-lock.ts';
 import type { GatedData, Opened, WriterMessage, WriterReply, WriterRequest } from './protocol.ts';
@@ -86,10 +87,13 @@ function createWriter(database: DatabaseSync, lock: ProcessLock) {
   let failedForGood = false;
   /** A damaged page may be one that a probe never touches, so only a stored message tells that all is well again. */
   let damaged = false;
+  /** A probe takes no row id, so that it would not tell. */
+  let noIdLeft = false;
 
   /** Notes what a failure means for all that follows. */
   function fail(error: unknown) {
-    const reason = reasonOf(error);
+    noIdLeft ||= reasonOf(error) === 'the disk is full' && isLastIdGivenOut(database);
+    const reason = noIdLeft ? 'no row id is left' : reasonOf(error);
     damaged ||= reason === 'the database is damaged';
     // After a failed sync the next commit would "succeed" over pages that never reached the disk.
     failedForGood ||= reason === 'a sync to disk failed' || database.isTransaction;
@@ -117,6 +121,7 @@ function createWriter(database: DatabaseSync, lock: ProcessLock) {
     },
     probe: (writesAt: number | null): WriterReply => attempt(1, () => {
       if (damaged) throw new StorageUnavailable('the database is damaged');
+      if (noIdLeft) throw new StorageUnavailable('no row id is left');
       // A transaction that has written nothing takes the lock, and no sync.
       if (writesAt !== null) probe.run(writesAt);
       return [];

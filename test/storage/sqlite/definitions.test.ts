@@ -193,6 +193,19 @@ describe('messages are kept with nothing lost', { concurrency: 4 }, () => {
     assert.deepEqual(readAll(path, 'SELECT id FROM messages ORDER BY id').flat(), [1, 2, 41, 42]);
   });
 
+  test('the last id is given out, and no other: that is told as what it is, and stays so', async (t) => {
+    const path = join(temporaryFolder(t), 'app.db');
+    makeDatabase(path, [REFERENCE_SCHEMA, "INSERT INTO messages VALUES (9223372036854775806, 'old', '+12', '+13', 'soon', NULL)"]);
+    const storage = await openTestStorage(t, path);
+    assert.equal(await storage.append(message()), 'stored');
+    const reason = { reason: 'no row id is left' };
+    await assert.rejects(storage.append(message({ message_id: 'more' })), reason);
+    for (let count = 0; count < 2; count += 1) await assert.rejects(storage.probe(), reason);
+    assert.deepEqual(await storedIds(storage), ['old', 'm1']);
+    await storage.close();
+    await assert.rejects(openTestStorage(t, path), /no id left/);
+  });
+
   test('a sequence that is behind is brought up to the largest id', async (t) => {
     const path = join(temporaryFolder(t), 'app.db');
     makeDatabase(path, [REFERENCE_SCHEMA, INSERT, 'DELETE FROM sqlite_sequence']);
