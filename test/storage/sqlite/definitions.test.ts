@@ -111,6 +111,13 @@ describe('messages are kept with nothing lost', { concurrency: 4 }, () => {
     'in quotes and with comments': `CREATE TABLE "messages"([id] INTEGER PRIMARY KEY AUTOINCREMENT, -- CHECK
       \`message_id\` TEXT UNIQUE, "from_number" TEXT, to_number TEXT /* COLLATE NOCASE */, ts TEXT, text TEXT DEFAULT 'a CHECK')`,
     'with a unique key that would refuse messages': withMore('UNIQUE (from_number, to_number, ts)'),
+    'whose ids are unique by an index of its own': `${reference('UNIQUE ', '')}; CREATE UNIQUE INDEX own ON messages(message_id DESC)`,
+    'whose ids are unique in any letters by an index of its own': `${reference('UNIQUE ', '')}; CREATE UNIQUE INDEX own ON messages(message_id COLLATE NOCASE)`,
+    'with a key of id beside its own': reference('id INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT UNIQUE', 'id INTEGER UNIQUE, message_id TEXT PRIMARY KEY'),
+    'that was analysed': `${reference(' AUTOINCREMENT', '')}; ANALYZE`,
+    'with a log of its own': `PRAGMA journal_mode = WAL; ${reference(' AUTOINCREMENT', '')}`,
+    'with vacuuming by steps': `PRAGMA auto_vacuum = INCREMENTAL; PRAGMA page_size = 1024; ${reference(' AUTOINCREMENT', '')}`,
+    'with a foreign key that leads nowhere, to be made anew': reference(' AUTOINCREMENT', '').replace('from_number TEXT', 'from_number TEXT REFERENCES contacts(number)'),
     'with a foreign key that leads nowhere': reference('from_number TEXT', 'from_number TEXT REFERENCES contacts(number) ON DELETE CASCADE'),
   };
   for (const [kind, table] of Object.entries(tables)) {
