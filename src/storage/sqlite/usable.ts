@@ -84,12 +84,13 @@ function rowProblems(database: DatabaseSync, { version, table, repairs }: Usable
     exists(`SELECT 1 FROM sqlite_sequence WHERE lower(name) = 'messages' AND seq >= ${LAST_ID}`);
   const isLastIdTaken = exists(`SELECT 1 FROM messages WHERE id = ${LAST_ID}`);
   const hasInstants = version === 0 && table?.columns.some(({ name }) => name.toLowerCase() === 'instant') === true;
+  const mayHaveOthersRows = version < SCHEMA_VERSION || exists('SELECT 1 FROM messages WHERE instant IS NULL');
   return [
     ...(hasInstants && exists('SELECT 1 FROM messages WHERE instant <> sort_key(ts)')
       ? ['has a column instant of its own in its table messages, a name that this service needs; rename it'] : []),
     ...(repairs.length > 0 && exists(`SELECT 1 FROM messages WHERE id IS NOT NULL AND NOT ${IS_WHOLE_NUMBER}`)
       ? ['has messages whose id is no whole number, which would be lost; rename that column, and add a column id INTEGER'] : []),
-    ...(exists(SELECT_SAME_AS_TEXT)
+    ...(mayHaveOthersRows && exists(SELECT_SAME_AS_TEXT)
       ? ['has two messages of one message_id, if that is read as text (a NULL is an empty one); change or delete one of them'] : []),
     ...(isSequenceSpent || isLastIdTaken ? [NO_ID_LEFT] : []),
   ];
