@@ -4,7 +4,7 @@
 export interface Share {
   /** Holds so many bytes more, or fewer where negative; may end any share, this one too, to make room. Without effect once ended. */
   change(bytes: number): void;
-  /** Gives all of it back, for good. */
+  /** Gives all of it back, for good: where it was ended to make room, the memory is free only now. */
   end(): void;
 }
 
@@ -24,26 +24,31 @@ interface OpenShare {
 /**
  * A budget of `totalBytes`. What goes past it is granted, and the share that weighs most, in bytes times milliseconds, makes room for it:
  * to refuse the newcomer instead would let whoever came first, and does nothing, shut all others out.
+ * Only where all would be more than twice the total, with what was ended and not given back yet, is the newcomer's share ended.
  */
 export function createByteBudget(totalBytes: number): ByteBudget {
   const shares: OpenShare[] = [];
   let used = 0;
+  /** Held by shares that were ended to make room. */
+  let leaving = 0;
 
-  function end(share: OpenShare): void {
-    if (!share.isOpen) return;
+  function close(share: OpenShare): void {
     share.isOpen = false;
     shares.splice(shares.indexOf(share), 1);
     used -= share.bytes;
   }
 
-  function makeRoom(): void {
+  function take(share: OpenShare): void {
+    close(share);
+    leaving += share.bytes;
+    share.onTaken();
+  }
+
+  function makeRoom(newcomer: OpenShare): void {
     const now = performance.now();
     const weight = ({ bytes, since }: OpenShare) => bytes * (now - since + 1);
-    while (used > totalBytes) {
-      const heaviest = shares.reduce((one, other) => (weight(other) > weight(one) ? other : one));
-      end(heaviest);
-      heaviest.onTaken();
-    }
+    if (used + leaving > 2 * totalBytes) take(newcomer);
+    while (used > totalBytes) take(shares.reduce((one, other) => (weight(other) > weight(one) ? other : one)));
   }
 
   return {
@@ -56,9 +61,13 @@ export function createByteBudget(totalBytes: number): ByteBudget {
           if (bytes < 0 || share.bytes === 0) share.since = performance.now();
           share.bytes += bytes;
           used += bytes;
-          makeRoom();
+          if (bytes > 0) makeRoom(share);
         },
-        end: () => end(share),
+        end() {
+          if (share.isOpen) close(share);
+          else leaving -= share.bytes;
+          share.bytes = 0;
+        },
       };
     },
   };

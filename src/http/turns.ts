@@ -6,13 +6,14 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { ByteBudget } from './byte-budget.ts';
 import type { OpenExchange } from './exchange.ts';
+import { stopParsing } from './parser.ts';
 
 /** Bytes of answers that have not left the process, past which a connection has no more requests begun. */
 const UNREAD_BYTES = 256 * 1024;
 /** About what an answer takes of memory beside its content. */
 const ANSWER_OVERHEAD_BYTES = 1024;
-/** About what node:http keeps of a request that is never begun, until its connection ends. */
-const SURPLUS_REQUEST_BYTES = 4096;
+/** About what a request that is not begun takes of memory, until it is, or its connection is closed. */
+const WAITING_REQUEST_BYTES = 4096;
 
 /** The requests of one connection, in their order. */
 export interface Turns {
@@ -22,7 +23,7 @@ export interface Turns {
   answered(exchange: OpenExchange, contentBytes: number | null): void;
   /** The answer has left the process. */
   left(exchange: OpenExchange): void;
-  /** A request came that will never be begun: nothing more is read. */
+  /** A request came that will never be begun: nothing more is read, and nothing that was read is parsed. */
   surplus(): void;
   /** Goes on with the connection as another socket. */
   moveTo(socket: Socket): void;
@@ -47,6 +48,7 @@ export function createTurns(socket: Socket, budget: ByteBudget): Turns {
     while (unknown === null && unreadBytes < UNREAD_BYTES && intake.isOpen()) {
       const next = waiting.shift();
       if (next === undefined) break;
+      share.change(-WAITING_REQUEST_BYTES);
       if (asksForContent(next.exchange.request)) unknown = next.exchange;
       next.start();
     }
@@ -61,6 +63,7 @@ export function createTurns(socket: Socket, budget: ByteBudget): Turns {
   return {
     inTurn(exchange, start) {
       waiting.push({ exchange, start });
+      share.change(WAITING_REQUEST_BYTES);
       beginNext();
     },
     answered(exchange, contentBytes) {
@@ -78,8 +81,9 @@ export function createTurns(socket: Socket, budget: ByteBudget): Turns {
     },
     surplus() {
       surplusCame = true;
-      share.change(SURPLUS_REQUEST_BYTES);
+      share.change(WAITING_REQUEST_BYTES);
       intake.readOn(false);
+      intake.stop();
     },
     moveTo: intake.moveTo,
     end: share.end,
@@ -104,6 +108,10 @@ function createIntake(firstSocket: Socket) {
       socket = other.on('resume', hold);
     },
     isOpen: () => !socket.destroyed,
-    destroy: () => void socket.destroy(),
+    stop: () => stopParsing(socket),
+    destroy() {
+      stopParsing(socket);
+      socket.destroy();
+    },
   };
 }

@@ -12,11 +12,12 @@ import { busyReader, overload } from './overload.ts';
 import { queuedSearches, silentStreams } from './readers.ts';
 import type { Figure, Scenario } from './scenario.ts';
 import { syncOrder } from './sync-order.ts';
-import { silentHeads, unreadAnswers } from './unread.ts';
+import { behindStreams, silentHeads, unreadAnswers } from './unread.ts';
 
 const SCENARIOS: readonly Scenario[] = [
   kills, syncOrder, failedSync, diskFull, indexLoss, foreignReader, failedCheckpoint, drainUnderLoad, delayedEnd, changedFiles,
-  busyReader, slowClients, silentStreams, queuedSearches, largeBodies, tinyChunks, unreadAnswers, silentHeads, overload,
+  busyReader, slowClients, silentStreams, queuedSearches, largeBodies, tinyChunks, unreadAnswers, behindStreams, silentHeads,
+  overload,
 ];
 
 const isInstalled = (command: string) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;

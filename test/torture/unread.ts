@@ -63,6 +63,32 @@ export const silentHeads: Scenario = {
   },
 };
 
+const FLOODS = 700;
+const HEAP_MEGABYTES = 256;
+const MOST_FLOOD_GROWTH_MEGABYTES = 250;
+const STREAM = 'GET /messages/stream HTTP/1.1\r\nHost: a\r\n\r\n';
+
+export const behindStreams: Scenario = {
+  name: `${FLOODS} connections send 1200 small requests each behind a stream, to a heap of ${HEAP_MEGABYTES} MB`,
+  async run(scope) {
+    const target = await startTarget(scope, {
+      env: { DATABASE_URL: join(temporaryFolder(scope), 'app.db') }, nodeArguments: [`--max-old-space-size=${HEAP_MEGABYTES}`],
+    });
+    const memory = watchMemory(scope, target);
+    const floods = Array.from({ length: FLOODS }, () => connectRaw(scope, target.port));
+    await waitFor('the connections', () => floods.every(({ socket }) => !socket.connecting));
+    for (const flood of floods) flood.write(STREAM + LIVE.repeat(1200));
+    const load = startClosedLoop(scope, target.port, 4, createIds('beside'));
+    await waitFor('answers', () => load.sent.length > 5000);
+    await load.stop();
+    return [
+      exactly('messages not acknowledged beside them', load.sent.filter(({ status }) => status !== 200).length, 0),
+      exactly('the process has ended', String(target.server.child.exitCode !== null || target.server.child.signalCode !== null), 'false'),
+      atMost('growth of resident memory', memory.growth(), MOST_FLOOD_GROWTH_MEGABYTES, ' MB'),
+    ];
+  },
+};
+
 /** A page of 100 texts of control characters, which JSON writes sixfold: 2.4 MB. */
 async function fillWithLongPage({ url }: Target): Promise<void> {
   await Promise.all(Array.from({ length: 100 }, async (_, index) => {
