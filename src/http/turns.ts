@@ -10,10 +10,8 @@ import { stopParsing } from './parser.ts';
 
 /** Bytes of answers that have not left the process, past which a connection has no more requests begun. */
 const UNREAD_BYTES = 256 * 1024;
-/** About what an answer takes of memory beside its content. */
-const ANSWER_OVERHEAD_BYTES = 1024;
-/** About what a request that is not begun takes of memory, until it is, or its connection is closed. */
-const WAITING_REQUEST_BYTES = 4096;
+/** About what a request takes of memory with all that belongs to it, beside the content of its answer. */
+const REQUEST_BYTES = 4096;
 
 /** The requests of one connection, in their order. */
 export interface Turns {
@@ -40,7 +38,7 @@ export function createTurns(socket: Socket, budget: ByteBudget): Turns {
   let unknown: OpenExchange | null = null;
   let surplusCame = false;
   const waiting: { readonly exchange: OpenExchange; readonly start: () => void }[] = [];
-  const unread: { readonly exchange: OpenExchange; readonly bytes: number }[] = [];
+  const unread: { readonly exchange: OpenExchange; readonly contentBytes: number }[] = [];
   let unreadBytes = 0;
   const share = budget.open(intake.destroy);
 
@@ -48,40 +46,40 @@ export function createTurns(socket: Socket, budget: ByteBudget): Turns {
     while (unknown === null && unreadBytes < UNREAD_BYTES && intake.isOpen()) {
       const next = waiting.shift();
       if (next === undefined) break;
-      share.change(-WAITING_REQUEST_BYTES);
+      share.change(-REQUEST_BYTES);
       if (asksForContent(next.exchange.request)) unknown = next.exchange;
       next.start();
     }
     intake.readOn(waiting.length === 0 && !surplusCame);
   };
-  const count = (bytes: number) => {
-    unreadBytes += bytes;
-    share.change(bytes);
+  const count = (answers: 1 | -1, contentBytes: number) => {
+    unreadBytes += answers * contentBytes;
+    share.change(answers * (REQUEST_BYTES + contentBytes));
     beginNext();
   };
 
   return {
     inTurn(exchange, start) {
       waiting.push({ exchange, start });
-      share.change(WAITING_REQUEST_BYTES);
+      share.change(REQUEST_BYTES);
       beginNext();
     },
     answered(exchange, contentBytes) {
       if (contentBytes === null) return;
       if (unknown === exchange) unknown = null;
-      const bytes = ANSWER_OVERHEAD_BYTES + contentBytes;
-      unread.push({ exchange, bytes });
-      count(bytes);
+      unread.push({ exchange, contentBytes });
+      count(1, contentBytes);
     },
     left(exchange) {
       if (unknown === exchange) unknown = null;
       const index = unread.findIndex((answer) => answer.exchange === exchange);
       const [answer] = index === -1 ? [] : unread.splice(index, 1);
-      count(-(answer?.bytes ?? 0));
+      if (answer === undefined) beginNext();
+      else count(-1, answer.contentBytes);
     },
     surplus() {
       surplusCame = true;
-      share.change(WAITING_REQUEST_BYTES);
+      share.change(REQUEST_BYTES);
       intake.readOn(false);
       intake.stop();
     },

@@ -1,14 +1,12 @@
 /** Clients that do not take their answers, or do not finish their bodies: what is begun for them, what is read of them, who makes room. */
 import assert from 'node:assert/strict';
-import { channel } from 'node:diagnostics_channel';
-import { IncomingMessage } from 'node:http';
 import { connect as connectTls } from 'node:tls';
 import { describe, test } from 'node:test';
 import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { hasOpenssl, makeCertificate } from '../support/certificates.ts';
 import { message, sign } from '../support/messages.ts';
-import { connectRaw, exchangeRaw, statusesIn, type RawConnection } from '../support/raw-http.ts';
+import { connectRaw, statusesIn, type RawConnection } from '../support/raw-http.ts';
 import { temporaryFolder, type Scope } from '../support/temporary.ts';
 import { waitFor } from '../support/wait.ts';
 
@@ -171,73 +169,6 @@ describe('while a client does not take its answers', () => {
     await waitFor('room', async () => await open() < 45);
     const page: { items: unknown[] } = JSON.parse(await (await app.get('/messages?limit=100')).text());
     assert.equal(page.items.length, 100);
-  });
-});
-
-/** How many requests to /health/live node:http made from now on, in this process. */
-function countMade(scope: Scope): () => number {
-  let made = 0;
-  const started = channel('http.server.request.start');
-  const count = (message: unknown) => {
-    if (typeof message !== 'object' || message === null || !('request' in message)) return;
-    if (message.request instanceof IncomingMessage && message.request.url === '/health/live') made += 1;
-  };
-  started.subscribe(count);
-  scope.after(() => void started.unsubscribe(count));
-  return () => made;
-}
-
-describe('of requests that are sent at once behind one that is not answered', () => {
-  const STREAM = 'GET /messages/stream HTTP/1.1\r\nHost: a\r\n\r\n';
-
-  test('node:http makes no more than may be ahead, and the one that is too many', async (t) => {
-    const app = await startTestApp(t);
-    const made = countMade(t);
-    const reader = connectRaw(t, app.port);
-    reader.write(STREAM + LIVE.repeat(1200));
-    await waitFor('the stream', () => statusesIn(reader.received()).length === 1);
-    await askOthers(app);
-    assert.equal(made(), 100);
-  });
-
-  test('over TLS neither', { skip: !hasOpenssl }, async (t) => {
-    const { certificate, key } = makeCertificate(temporaryFolder(t), 'server');
-    const app = await startTestApp(t, { TLS_CERT_FILE: certificate, TLS_KEY_FILE: key });
-    const made = countMade(t);
-    const socket = connectTls({ port: app.port, host: '127.0.0.1', rejectUnauthorized: false });
-    t.after(() => socket.destroy());
-    let received = '';
-    socket.on('data', (chunk) => { received += String(chunk); }).write(STREAM + LIVE.repeat(300));
-    await waitFor('the stream', () => statusesIn(received).length === 1);
-    for (let asked = 0; asked < 20; asked += 1) assert.equal(await statusOverTls(app.port), 200);
-    assert.equal(made(), 100);
-  });
-
-  test('nor any behind a refusal that ends the connection', async (t) => {
-    const app = await startTestApp(t);
-    const made = countMade(t);
-    const answer = await exchangeRaw(app.port, `GET /stats HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n${LIVE.repeat(1000)}`);
-    assert.deepEqual(statusesIn(answer), [400]);
-    assert.ok(made() <= 1, `${made()} made`);
-  });
-
-  test('the connections with most that wait for long make room, and the others get their answers', async (t) => {
-    const release = Promise.withResolvers<void>();
-    const app = await startTestApp(t, {}, async (options) => {
-      const storage = await openSqliteStorage(options);
-      return { ...storage, list: (query) => release.promise.then(() => storage.list(query)) };
-    });
-    const waiting = Array.from({ length: 120 }, () => connectRaw(t, app.port));
-    const open = async () => await app.metric('http_connections_open') ?? 0;
-    await waitFor('the connections', async () => await open() > 120);
-    for (const connection of waiting) connection.write(PAGE + LIVE.repeat(99));
-    await waitFor('room', async () => await open() < 95);
-    await askOthers(app);
-    assert.equal((await app.send()).status, 200);
-    release.resolve();
-    const isDone = ({ socket, received }: RawConnection) => socket.closed || statusesIn(received()).length === 100;
-    await waitFor('the answers', () => waiting.every(isDone));
-    assert.ok(waiting.filter((connection) => statusesIn(connection.received()).length === 100).length > 50);
   });
 });
 

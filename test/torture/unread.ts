@@ -19,9 +19,7 @@ export const unreadAnswers: Scenario = {
   async run(scope) {
     const target = await startTarget(scope, { env: { DATABASE_URL: join(temporaryFolder(scope), 'app.db') } });
     await fillWithLongPage(target);
-    const warmUp = startClosedLoop(scope, target.port, 4, createIds('warm'));
-    await waitFor('a warm server', () => warmUp.sent.length > 2000);
-    await warmUp.stop();
+    await warmUp(scope, target);
     const memory = watchMemory(scope, target);
     const requests = [
       ...Array.from({ length: CONNECTIONS }, () => PAGE.repeat(PIPELINED)),
@@ -74,6 +72,7 @@ export const behindStreams: Scenario = {
     const target = await startTarget(scope, {
       env: { DATABASE_URL: join(temporaryFolder(scope), 'app.db') }, nodeArguments: [`--max-old-space-size=${HEAP_MEGABYTES}`],
     });
+    await warmUp(scope, target);
     const memory = watchMemory(scope, target);
     const floods = Array.from({ length: FLOODS }, () => connectRaw(scope, target.port));
     await waitFor('the connections', () => floods.every(({ socket }) => !socket.connecting));
@@ -96,6 +95,12 @@ async function fillWithLongPage({ url }: Target): Promise<void> {
     const body = JSON.stringify({ message_id: `long-${index}`, from: '+12', to: '+12', ts: '2035-01-15T10:00:00Z', text });
     await (await fetch(`${url}/webhook`, { method: 'POST', body, headers: { 'X-Signature': sign(body) } })).text();
   }));
+}
+
+async function warmUp(scope: Scope, { port }: Target): Promise<void> {
+  const load = startClosedLoop(scope, port, 4, createIds('warm'));
+  await waitFor('a warm server', () => load.sent.length > 2000);
+  await load.stop();
 }
 
 function watchMemory(scope: Scope, { server }: Target) {
