@@ -4,6 +4,8 @@
 export interface Share {
   /** Holds so many bytes more, or fewer where negative; may end any share, this one too, to make room. Without effect once ended. */
   change(bytes: number): void;
+  /** As `change`, but ends this share where all would be more than twice the total, with what was ended and not given back yet. */
+  claim(bytes: number): void;
   /** Gives all of it back, for good: where it was ended to make room, the memory is free only now. */
   end(): void;
 }
@@ -24,7 +26,6 @@ interface OpenShare {
 /**
  * A budget of `totalBytes`. What goes past it is granted, and the share that weighs most, in bytes times milliseconds, makes room for it:
  * to refuse the newcomer instead would let whoever came first, and does nothing, shut all others out.
- * Only where all would be more than twice the total, with what was ended and not given back yet, is the newcomer's share ended.
  */
 export function createByteBudget(totalBytes: number): ByteBudget {
   const shares: OpenShare[] = [];
@@ -44,11 +45,18 @@ export function createByteBudget(totalBytes: number): ByteBudget {
     share.onTaken();
   }
 
-  function makeRoom(newcomer: OpenShare): void {
+  function makeRoom(): void {
     const now = performance.now();
     const weight = ({ bytes, since }: OpenShare) => bytes * (now - since + 1);
-    if (used + leaving > 2 * totalBytes) take(newcomer);
     while (used > totalBytes) take(shares.reduce((one, other) => (weight(other) > weight(one) ? other : one)));
+  }
+
+  function change(share: OpenShare, bytes: number): void {
+    if (!share.isOpen) return;
+    if (bytes < 0 || share.bytes === 0) share.since = performance.now();
+    share.bytes += bytes;
+    used += bytes;
+    makeRoom();
   }
 
   return {
@@ -56,12 +64,10 @@ export function createByteBudget(totalBytes: number): ByteBudget {
       const share: OpenShare = { isOpen: true, bytes: 0, since: 0, onTaken };
       shares.push(share);
       return {
-        change(bytes) {
-          if (!share.isOpen) return;
-          if (bytes < 0 || share.bytes === 0) share.since = performance.now();
-          share.bytes += bytes;
-          used += bytes;
-          if (bytes > 0) makeRoom(share);
+        change: (bytes) => change(share, bytes),
+        claim(bytes) {
+          if (share.isOpen && used + leaving + bytes > 2 * totalBytes) take(share);
+          else change(share, bytes);
         },
         end() {
           if (share.isOpen) close(share);

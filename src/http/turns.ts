@@ -61,7 +61,7 @@ export function createTurns(socket: Socket, budget: ByteBudget): Turns {
   return {
     inTurn(exchange, start) {
       waiting.push({ exchange, start });
-      share.change(REQUEST_BYTES);
+      share.claim(REQUEST_BYTES);
       beginNext();
     },
     answered(exchange, contentBytes) {
@@ -79,7 +79,7 @@ export function createTurns(socket: Socket, budget: ByteBudget): Turns {
     },
     surplus() {
       surplusCame = true;
-      share.change(REQUEST_BYTES);
+      share.claim(REQUEST_BYTES);
       intake.readOn(false);
       intake.stop();
     },

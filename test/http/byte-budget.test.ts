@@ -41,18 +41,18 @@ describe('a byte budget', () => {
     assert.deepEqual(taken, ['b']);
   });
 
-  test('takes from the newcomer while what it took from others is as much as its total, and not given back', () => {
+  test('lets nobody claim more while what it took from others is as much as its total, and not given back', () => {
     const { taken, shares: [a, b, c, d] } = openShares(1_000_000, ['a', 'b', 'c', 'd']);
     a?.change(1_000_000);
     b?.change(600_000);
     c?.change(1);
-    c?.change(400_000);
+    c?.claim(400_000);
     assert.deepEqual(taken, ['a', 'c']);
     b?.change(-1);
     assert.deepEqual(taken, ['a', 'c']);
     a?.end();
     a?.end();
-    d?.change(400_002);
+    d?.claim(400_002);
     assert.deepEqual(taken, ['a', 'c', 'b']);
   });
 });
