@@ -7,9 +7,10 @@ import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { reasonOf } from './failures.ts';
 import type { CheckpointerReply, ThreadData } from './protocol.ts';
+import { AS_BY_DEFAULT } from './schema.ts';
 
 const { path }: ThreadData = workerData;
-const database = new DatabaseSync(path);
+const database = new DatabaseSync(path, AS_BY_DEFAULT);
 database.exec('PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0');
 
 function checkpoint(): CheckpointerReply {

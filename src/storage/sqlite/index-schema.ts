@@ -5,7 +5,7 @@
  */
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
-import { BEFORE_ALL_IDS, BUSY_TIMEOUT_MS } from './schema.ts';
+import { AS_BY_DEFAULT, BEFORE_ALL_IDS, BUSY_TIMEOUT_MS } from './schema.ts';
 
 /** The `user_version` of an index that this version can read. Another one is made anew. */
 export const INDEX_VERSION = 3;
@@ -75,7 +75,7 @@ export const partitionOf = (place: string) => `(
  * SQLite's errors.
  */
 export function openIndexForWriting(path: string): DatabaseSync {
-  const database = new DatabaseSync(indexPathOf(path), { timeout: BUSY_TIMEOUT_MS });
+  const database = new DatabaseSync(indexPathOf(path), { ...AS_BY_DEFAULT, timeout: BUSY_TIMEOUT_MS });
   try {
     database.exec(`
       PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;

@@ -11,7 +11,7 @@ export const isOwnColumn = ({ name }: Pick<Column, 'name'>) => OWN_COLUMNS.inclu
 
 /** Why messages cannot be kept in the table, and would not be after it was made anew either: each with what to do. */
 export function problemsOf(table: TableDefinition): string[] {
-  const { columns, indexes, triggers } = table;
+  const { columns, indexes, triggers, otherTriggers } = table;
   const names = columns.map(({ name }) => name.toLowerCase());
   const missing = REFERENCE_COLUMNS.filter((column) => !names.includes(column));
   if (missing.length > 0) return [`has a table messages without ${missing.join(', ')}`];
@@ -20,7 +20,8 @@ export function problemsOf(table: TableDefinition): string[] {
   const mandatory = columns.filter((column) =>
     !isOwnColumn(column) && column.isNotNull && column.defaultValue === null && !column.isGenerated);
   const refusing = indexes.filter((index) => index.sql !== null && isInTheWay(index, columns));
-  const acting = triggers.filter((trigger) => !OWN_ON_MESSAGES.includes(trigger.name) && canRefuseOrChange(trigger));
+  const othersOnMessages = triggers.filter((trigger) => !OWN_ON_MESSAGES.includes(trigger.name));
+  const acting = [...othersOnMessages, ...(othersOnMessages.length > 0 ? otherTriggers : [])].filter(canRefuseOrChange);
   return [
     ...list(generated, (them) => `has a generated column ${them} in its table messages; make it a plain one`),
     ...list(others, (them) => `has a column ${them} of its own in its table messages, a name that this service needs; rename it`),

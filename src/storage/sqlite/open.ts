@@ -6,7 +6,7 @@ import { adviceFor } from './file-advice.ts';
 import { beginGeneration, forgetGenerations } from './generations.ts';
 import { isIndexOfAnotherDatabase } from './index-identity.ts';
 import type { Opened } from './protocol.ts';
-import { BUSY_TIMEOUT_MS, type Notice } from './schema.ts';
+import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS, type Notice } from './schema.ts';
 import { makeUsable, readPragma, requireUsable, type Usable } from './usable.ts';
 
 /** Pages in memory: those of the index on `message_id` that lead to its leaves, of tens of millions of messages. */
@@ -19,8 +19,7 @@ const CACHE_KIB = 16 * 1024;
 export function openForWriting(path: string, notice: Notice): { readonly database: DatabaseSync; readonly opened: Opened } {
   try {
     if (existsSync(path) && statSync(path).size > 0) inspectReadOnly(path);
-    // Foreign keys are the concern of whoever has defined them: they are off here, as SQLite's are unless asked for.
-    const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: false });
+    const database = new DatabaseSync(path, { ...AS_BY_DEFAULT, timeout: BUSY_TIMEOUT_MS });
     const usable = requireUsable(database, path);
     // Checkpoints are the writer's to make: SQLite keeps the failed sync of an automatic one to itself.
     database.exec(`
@@ -58,7 +57,7 @@ function begin(database: DatabaseSync): Opened {
 
 /** A read-only connection never checkpoints, so a file that is refused keeps every byte. */
 function inspectReadOnly(path: string): void {
-  const database = new DatabaseSync(path, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
+  const database = new DatabaseSync(path, { ...AS_BY_DEFAULT, readOnly: true, timeout: BUSY_TIMEOUT_MS });
   try {
     requireUsable(database, path);
   } catch (error) {

@@ -8,7 +8,7 @@ import { identityOf } from './file-identity.ts';
 import { indexPathOf, readOnlyUri } from './index-schema.ts';
 import type { ReaderData, ReaderMessage, ReaderReply, ReaderRequest } from './protocol.ts';
 import { createReads, usesIndex } from './queries.ts';
-import { BUSY_TIMEOUT_MS } from './schema.ts';
+import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS } from './schema.ts';
 import { createSnapshotGate } from './snapshot-gate.ts';
 
 /** A nice value: a third of what others get. Much less would have a search wait for as long as senders keep the processors busy. */
@@ -19,7 +19,7 @@ const CACHE_KIB = 4 * 1024;
 const { path, gate, givesWay }: ReaderData = workerData;
 // Elsewhere than on Linux it would be the priority of the whole process.
 if (givesWay && process.platform === 'linux') setPriority(GIVING_WAY);
-const database = new DatabaseSync(path, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
+const database = new DatabaseSync(path, { ...AS_BY_DEFAULT, readOnly: true, timeout: BUSY_TIMEOUT_MS });
 database.exec(`PRAGMA cache_size = -${CACHE_KIB}; PRAGMA temp_store = MEMORY`);
 const reads = createReads(database, createSnapshotGate(gate));
 const attachIndex = createAttachIndex();

@@ -1,5 +1,6 @@
 import { DatabaseSync } from 'node:sqlite';
 import { createAppend } from './append.ts';
+import { AS_BY_DEFAULT } from './schema.ts';
 
 /** Ids that differ in their letters alone, and texts that someone else's expression may not be ready for. */
 const MESSAGES = [['a', null], ['A', ''], ['\u{1F600}', '{"\u{1F600}'], [' a', '0012']] as const;
@@ -10,7 +11,7 @@ const MESSAGES = [['a', null], ['A', ''], ['\u{1F600}', '{"\u{1F600}'], [' a', '
  * SQLite's errors.
  */
 export function rehearse(database: DatabaseSync, prepare: (copy: DatabaseSync) => void): void {
-  const copy = new DatabaseSync(':memory:', { enableForeignKeyConstraints: false, enableDoubleQuotedStringLiterals: true });
+  const copy = new DatabaseSync(':memory:', AS_BY_DEFAULT);
   try {
     copyDefinitions(database, copy);
     prepare(copy);

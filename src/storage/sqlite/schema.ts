@@ -9,6 +9,8 @@ import { MAKE_TEXTS } from './stored-values.ts';
  * own and its own, so three of these stay below the time after which a sender is answered 503 in any case.
  */
 export const BUSY_TIMEOUT_MS = 1500;
+/** How SQLite is by default, and so were those who have defined what stands in a file: each connection to one has to be like that. */
+export const AS_BY_DEFAULT = { enableForeignKeyConstraints: false, enableDoubleQuotedStringLiterals: true };
 /** Marks a file as ours in its header (https://sqlite.org/pragma.html#pragma_application_id): "whib" in ASCII. */
 export const APPLICATION_ID = 0x77686962;
 
@@ -96,12 +98,14 @@ const DROP_EARLIER: Readonly<Record<number, string>> = {
  */
 function takeInForeignRows(database: DatabaseSync, notice: Notice): void {
   fillMissingInstants(database, notice);
+  const header = database.prepare('SELECT application_id, user_version FROM pragma_application_id, pragma_user_version').get();
+  const isMarked = header?.['application_id'] === APPLICATION_ID && header['user_version'] === SCHEMA_VERSION;
+  // A dump may have been loaded in part, and has the count of the whole.
   database.exec(`
     INSERT OR IGNORE INTO inbox VALUES (1, NULL, 0, 0);
     UPDATE inbox SET messages = (SELECT count(*) FROM messages), edits = edits + 1
-    WHERE messages IS NULL OR (messages = 0 AND EXISTS (SELECT 1 FROM messages))`);
-  const header = database.prepare('SELECT application_id, user_version FROM pragma_application_id, pragma_user_version').get();
-  if (header?.['application_id'] !== APPLICATION_ID || header['user_version'] !== SCHEMA_VERSION) database.exec(WRITE_HEADER);
+    WHERE messages IS NULL OR (messages = 0 AND EXISTS (SELECT 1 FROM messages)) OR ${isMarked ? 'false' : 'true'};
+    ${isMarked ? '' : WRITE_HEADER}`);
 }
 
 /** The highest id that was given out (https://sqlite.org/autoinc.html) is never below one that is in use. */

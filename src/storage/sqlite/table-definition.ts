@@ -1,5 +1,6 @@
 /** What the table `messages` is, by its definition. */
 import { DatabaseSync } from 'node:sqlite';
+import { AS_BY_DEFAULT } from './schema.ts';
 import { tokensOf } from './sql-tokens.ts';
 
 export interface Column {
@@ -37,7 +38,10 @@ export interface TableDefinition {
   readonly tokens: readonly string[];
   readonly columns: readonly Column[];
   readonly indexes: readonly Index[];
+  /** On this table. */
   readonly triggers: readonly Trigger[];
+  /** On other tables and views: what those on this one do can set them off. */
+  readonly otherTriggers: readonly Trigger[];
 }
 
 /** `messages` as it is defined; undefined where there is no ordinary table of that name, in any letters. Throws SQLite's errors. */
@@ -48,12 +52,12 @@ export function readMessagesDefinition(database: DatabaseSync): TableDefinition 
   if (typeof sql !== 'string') return undefined;
   return {
     name: String(name), isStrict: strict === 1, tokens: tokensOf(sql), columns: readColumns(database, sql), indexes: readIndexes(database),
-    triggers: readTriggers(database),
+    triggers: readTriggers(database, '='), otherTriggers: readTriggers(database, '<>'),
   };
 }
 
-function readTriggers(database: DatabaseSync): Trigger[] {
-  return database.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND lower(tbl_name) = 'messages'").all()
+function readTriggers(database: DatabaseSync, comparison: '=' | '<>'): Trigger[] {
+  return database.prepare(`SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND lower(tbl_name) ${comparison} 'messages'`).all()
     .map(({ name, sql }) => ({ name: String(name), sql: String(sql), tokens: tokensOf(String(sql)) }));
 }
 
@@ -70,7 +74,7 @@ function readColumns(database: DatabaseSync, sql: string): Column[] {
 
 /** Only an index tells by which collation its columns are compared: so of one on an empty copy of the table. */
 function collationsOf(sql: string): string[] {
-  const copy = new DatabaseSync(':memory:', { enableForeignKeyConstraints: false, enableDoubleQuotedStringLiterals: true });
+  const copy = new DatabaseSync(':memory:', AS_BY_DEFAULT);
   try {
     copy.exec(sql);
     const names = copy.prepare("SELECT group_concat(format('\"%w\"', name)) AS names FROM pragma_table_xinfo('messages')").get()?.['names'];

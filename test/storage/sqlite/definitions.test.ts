@@ -141,6 +141,10 @@ describe('messages are kept with nothing lost', { concurrency: 4 }, () => {
     'a trigger that keeps a copy elsewhere': [
       'CREATE TABLE copies(text)', 'CREATE TRIGGER copy AFTER INSERT ON messages BEGIN INSERT INTO copies VALUES (new.text); END',
     ],
+    'a trigger and an index with texts in double quotes, as SQLite allows them': [
+      'CREATE TABLE seen(at)', 'CREATE TRIGGER see AFTER INSERT ON messages BEGIN INSERT INTO seen VALUES (datetime("now")); END',
+      'CREATE INDEX some ON messages(ts) WHERE text <> "none"',
+    ],
     'a full-text index': [
       "CREATE VIRTUAL TABLE texts USING fts5(text, content='messages', content_rowid='id')",
       'CREATE TRIGGER texts_insert AFTER INSERT ON messages BEGIN INSERT INTO texts(rowid, text) VALUES (new.id, new.text); END',
@@ -241,6 +245,14 @@ describe('what cannot be kept is refused by name, and the file is left as it was
       /DROP TRIGGER "no ""more"/],
     'a trigger that drops': [[REFERENCE_SCHEMA, 'CREATE TRIGGER t BEFORE INSERT ON messages BEGIN SELECT RAISE(IGNORE); END'], /trigger .*DROP TRIGGER "t"/],
     'a trigger that deletes': [[REFERENCE_SCHEMA, 'CREATE TRIGGER t AFTER INSERT ON messages BEGIN DELETE FROM "messages" WHERE id < new.id - 9; END'], /DROP TRIGGER "t"/],
+    'a trigger that sets off one that deletes': [[
+      REFERENCE_SCHEMA, INSERT, 'CREATE TABLE l(a)', 'CREATE TRIGGER t AFTER INSERT ON messages BEGIN INSERT INTO l VALUES (1); END',
+      'CREATE TRIGGER u AFTER INSERT ON l BEGIN DELETE FROM messages WHERE id < (SELECT max(id) FROM messages) - 5; END',
+    ], /DROP TRIGGER "u"/],
+    'a trigger that sets off one that refuses': [[
+      REFERENCE_SCHEMA, INSERT, 'CREATE TABLE l(a)', 'CREATE TRIGGER t AFTER INSERT ON messages BEGIN INSERT INTO l VALUES (1); END',
+      "CREATE TRIGGER u BEFORE INSERT ON l WHEN (SELECT count(*) FROM l) > 9 BEGIN SELECT RAISE(ABORT, 'no'); END",
+    ], /DROP TRIGGER "u"/],
     'a trigger that changes': [[REFERENCE_SCHEMA, "CREATE TRIGGER t AFTER INSERT ON messages BEGIN UPDATE OR IGNORE messages SET text = ''; END"], /DROP TRIGGER "t"/],
     'a trigger that refuses changes': [[REFERENCE_SCHEMA, INSERT, `CREATE TRIGGER t BEFORE UPDATE ON messages BEGIN SELECT RAISE(ABORT, 'no'); END`], /DROP TRIGGER "t"/],
     'a trigger that leads nowhere': [[REFERENCE_SCHEMA, 'CREATE TRIGGER t AFTER INSERT ON messages BEGIN INSERT INTO gone VALUES (1); END'], /no such table: main\.gone; look at .*t/],

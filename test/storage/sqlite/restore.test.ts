@@ -119,6 +119,14 @@ describe('a dump that was loaded again', { concurrency: 4 }, () => {
     await assertOpens(t, `${path}-new`, IDS);
   });
 
+  test('that was loaded in part: what is there is counted', async (t) => {
+    const path = join(temporaryFolder(t), 'app.db');
+    await makeOurs(t, path, IDS);
+    const [first = '', ...rest] = IDS;
+    load(`${path}-new`, dump(path).filter((statement) => !statement.includes(`'${first}'`)));
+    await assertOpens(t, `${path}-new`, rest);
+  });
+
   test('into an empty file that was made for it by the service', async (t) => {
     const path = join(temporaryFolder(t), 'app.db');
     await makeOurs(t, path, IDS);
