@@ -54,6 +54,8 @@ export interface AppOptions {
 
 /** How much of the time to stop is for connections; the rest is for the storage to close. */
 const DRAIN_SHARE = 0.8;
+/** Longest time for them where a time is given, in milliseconds: nothing that they wait for may ever come then. */
+const URGENT_DRAIN_MS = 800;
 
 /** Opens the database, then the ports. Throws StartRefused where an operator has to mend something first. */
 export async function startApp({ config, log, announce, droppedLogLines, openStorage = openSqliteStorage }: AppOptions): Promise<App> {
@@ -121,7 +123,8 @@ async function stop({ config, readiness, hub, ports, storage }: StoppedParts, gi
   hub.close();
   const timeoutMs = givenMs ?? config.shutdownTimeoutMs;
   const deadline = delay(timeoutMs, false, { ref: false });
-  const report = await ports.drain(timeoutMs * DRAIN_SHARE);
+  const drainMs = timeoutMs * DRAIN_SHARE;
+  const report = await ports.drain(givenMs === undefined ? drainMs : Math.min(drainMs, URGENT_DRAIN_MS));
   readiness.stop();
   const storageClosed = await Promise.race([storage.close().then(() => true), deadline]);
   return { ...report, storageClosed };
