@@ -86,7 +86,7 @@ export function readCredentials(
   }
 
   const webhook = readRotation('WEBHOOK_SECRET', (secret, refuse, warn) => {
-    if (signatureSchemes.includes('standard-webhooks')) checkStandardSecret(secret, refuse);
+    if (signatureSchemes.includes('standard-webhooks')) checkStandardSecret(secret, refuse, warn);
     else if (STANDARD_MARK.test(secret)) warn('is of Standard Webhooks, which SIGNATURE_SCHEMES does not have: all of its text is the key');
     return webhookKey(secret);
   });
@@ -107,7 +107,7 @@ export function readCredentials(
 
 const STANDARD_PREFIX = 'whsec_';
 /** Standard Webhooks 1.0.0, Signature scheme: a shared secret, and the two halves of an asymmetric key, however they were copied. */
-const STANDARD_MARK = /wh(?:sec|sk|pk)_/i;
+const STANDARD_MARK = /wh(?:sec|sk|pk)[-_ ]/i;
 /** The same: 192 to 512 bits. */
 const STANDARD_LEAST_BYTES = 24;
 const STANDARD_MOST_BYTES = 64;
@@ -118,19 +118,22 @@ function webhookKey(secret: string): WebhookKey {
   return { 'x-signature': createSecretKey(text), 'standard-webhooks': createSecretKey(standard) };
 }
 
-function checkStandardSecret(secret: string, refuse: Say): void {
+function checkStandardSecret(secret: string, refuse: Say, warn: Say): void {
   if (/wh[sp]k_/i.test(secret)) return refuse('is a key for asymmetric signatures, which are not accepted: use one after whsec_');
   if (!secret.startsWith(STANDARD_PREFIX)) {
     if (STANDARD_MARK.test(secret)) refuse(`must begin with ${STANDARD_PREFIX}, in lower case: remove what stands before that`);
-    return;
+    else if (isStandardKey(secret)) warn(`is base64, which senders' libraries decode: put ${STANDARD_PREFIX} before it, unless meant`);
+  } else if (!isStandardKey(secret.slice(STANDARD_PREFIX.length))) {
+    refuse(`must be base64 of ${STANDARD_LEAST_BYTES} to ${STANDARD_MOST_BYTES} bytes after ${STANDARD_PREFIX}`);
   }
-  const encoded = secret.slice(STANDARD_PREFIX.length);
+}
+
+function isStandardKey(encoded: string): boolean {
   const bytes = Buffer.from(encoded, 'base64');
   // Decoding overlooks what is no base64; RFC 4648 section 3.2 lets padding be left out where the length is known.
   const padded = bytes.toString('base64');
   const isBase64 = encoded === padded || encoded === padded.replace(/=+$/, '');
-  if (isBase64 && bytes.length >= STANDARD_LEAST_BYTES && bytes.length <= STANDARD_MOST_BYTES) return;
-  refuse(`must be base64 of ${STANDARD_LEAST_BYTES} to ${STANDARD_MOST_BYTES} bytes after ${STANDARD_PREFIX}`);
+  return isBase64 && bytes.length >= STANDARD_LEAST_BYTES && bytes.length <= STANDARD_MOST_BYTES;
 }
 
 /** RFC 6750 section 2.1: what can stand after `Bearer`. */

@@ -133,6 +133,10 @@ describe('a secret of Standard Webhooks', () => {
       assert.deepEqual(warned(secret, 'x-signature'), [warning], secret);
     }
     assert.deepEqual(warned(encoded(24), 'x-signature,standard-webhooks'), []);
+    const bare = encoded(24).replace('whsec_', '');
+    assert.deepEqual(warned(bare, 'standard-webhooks'), ['WEBHOOK_SECRET is base64, which senders\' libraries decode: put whsec_ before it, unless meant']);
+    assert.deepEqual(warned(bare, 'x-signature'), []);
+    for (const mark of ['whsec-', 'whsec ', 'Whsec_']) assert.match(problems(`${mark}${bare}`).join(), /must begin with whsec_/);
   });
 });
 
