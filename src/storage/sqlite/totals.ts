@@ -4,7 +4,7 @@ import { MS_PER_MINUTE, TOP_SENDERS } from './index-schema.ts';
 import { type OrderedRange, startOf } from './ordered-range.ts';
 import { ALL_MESSAGES, type Snapshot, UNINDEXED } from './snapshot.ts';
 
-export function countAll({ first }: Snapshot): number {
+function countAll({ first }: Snapshot): number {
   return Number(first(`SELECT ${ALL_MESSAGES} AS messages`)?.['messages']);
 }
 
