@@ -43,7 +43,7 @@ export function forgetGenerations(database: DatabaseSync): void {
   database.exec('DELETE FROM generations');
 }
 
-/** Whether what was handed out as a sequence of a generation still means the same here. Throws SQLite's errors. */
-export function holds(database: DatabaseSync, generation: string, sequence: Sequence): boolean {
-  return database.prepare(holdsIn('main')).get(sequence, generation)?.['holds'] === 1;
+/** Whether what was handed out as a sequence of a generation still means the same in the messages of `schema`. Throws SQLite's errors. */
+export function holds(database: DatabaseSync, schema: string, generation: string, sequence: Sequence): boolean {
+  return database.prepare(holdsIn(schema)).get(sequence, generation)?.['holds'] === 1;
 }

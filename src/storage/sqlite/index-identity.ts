@@ -3,7 +3,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { StorageUnavailable } from '../../errors.ts';
 import { isDamage } from './failures.ts';
-import { holds, holdsIn } from './generations.ts';
+import { holds } from './generations.ts';
 import { INDEX_VERSION, indexPathOf } from './index-schema.ts';
 
 /** Removes every file of an index. Throws StorageUnavailable where that is not possible. */
@@ -25,7 +25,7 @@ export function isIndexOfAnotherDatabase(database: DatabaseSync, path: string): 
   try {
     index = new DatabaseSync(indexPathOf(path), { readOnly: true, timeout: 0 });
     const { generation, through } = index.prepare('SELECT generation, CAST(indexed_through AS TEXT) AS through FROM progress').get() ?? {};
-    return !holds(database, String(generation), String(through));
+    return !holds(database, 'main', String(generation), String(through));
   } catch (error) {
     return isDamage(error);
   } finally {
@@ -39,5 +39,5 @@ export function isIndexUsable(index: DatabaseSync): boolean {
   const { generation, through, is_unedited } = index.prepare(`
     SELECT generation, CAST(indexed_through AS TEXT) AS through, progress.edits = inbox.edits AS is_unedited
     FROM progress, inbox_file.inbox`).get() ?? {};
-  return is_unedited === 1 && index.prepare(holdsIn('inbox_file')).get(String(through), String(generation))?.['holds'] === 1;
+  return is_unedited === 1 && holds(index, 'inbox_file', String(generation), String(through));
 }
