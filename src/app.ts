@@ -4,12 +4,8 @@ import type { Config } from './config/config.ts';
 import type { Credentials } from './config/credentials.ts';
 import type { Reading } from './config/environment.ts';
 import { StorageUnavailable, type UnavailableReason } from './errors.ts';
-import { createHandlers } from './handlers.ts';
 import type { Answered } from './http/answered.ts';
-import { requireToken } from './http/bearer.ts';
 import type { DrainReport } from './http/drain.ts';
-import { requireKnownHost } from './http/known-host.ts';
-import { refuseOtherSites } from './http/same-site.ts';
 import { createBackground, type Background } from './observe/background.ts';
 import { describeError, type Log, type LogFields, type LogLevel } from './observe/log.ts';
 import { createMetrics, exposeState, type Metrics } from './observe/metrics.ts';
@@ -17,8 +13,8 @@ import { exposeProcess } from './observe/process-metrics.ts';
 import { createReadiness, type Readiness } from './operations/readiness.ts';
 import { createReload } from './operations/reload.ts';
 import { createShowMetrics, hideMetrics } from './operations/show-metrics.ts';
-import { createPorts, type OpenPorts, type Ports } from './ports.ts';
-import { type Guards, routesOf } from './routes.ts';
+import { createPorts, type OpenPorts, type Ports } from './http/ports.ts';
+import { createRoutes } from './routes.ts';
 import { openSqliteStorage, type SqliteStorageOptions } from './storage/sqlite/adapter.ts';
 import type { Storage, StorageSizes } from './storage/storage.ts';
 import { createStreamHub, type StreamHub } from './stream/hub.ts';
@@ -80,11 +76,10 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
     metrics, storage, background, readiness, droppedLogLines, credentials: () => credentials,
     openConnections: () => ports.openConnections(), openStreams: hub.size,
   }) : hideMetrics;
-  const handlers = createHandlers({
+  const routesOf = createRoutes({
     config, credentials: () => credentials, storage, hub, background, readiness, metrics, showMetrics, log, publicPort: () => open.port,
   });
-  const guards = createGuards(config, () => credentials, metrics);
-  const ports = createPorts(config, (sides) => routesOf(sides, handlers, guards), {
+  const ports = createPorts(config, routesOf, {
     onAnswered: (answered) => reportAnswered(answered, readiness.isDraining(), log, metrics),
     onConnectionRefused: metrics.connectionRefused,
     onHandshakeFailed: metrics.handshakeFailed,
@@ -128,16 +123,6 @@ async function stop({ config, readiness, hub, ports, storage }: StoppedParts, gi
   readiness.stop();
   const storageClosed = await Promise.race([storage.close().then(() => true), deadline]);
   return { ...report, storageClosed };
-}
-
-function createGuards({ metricsEnabled, allowedHosts }: Config, credentials: () => Credentials, metrics: Metrics): Guards {
-  // No page has the token, whatever its name. Whether there is one never changes.
-  const mayRead = credentials().readToken === null
-    ? requireKnownHost(allowedHosts) : requireToken(() => credentials().readToken, metrics.readTokenVerified);
-  return {
-    reader: (handler) => refuseOtherSites(mayRead(handler)),
-    monitoring: requireToken(() => (metricsEnabled ? credentials().metricsToken : null), () => {}),
-  };
 }
 
 async function openOrClose(ports: Ports, storage: Storage): Promise<OpenPorts> {

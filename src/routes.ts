@@ -1,31 +1,43 @@
-/** Every route: which handler it has, on which side it is served, and what guards it. */
+/** Every route: its handler, the sides that it is served on, and what guards it. */
+import type { Config } from './config/config.ts';
+import type { Credentials } from './config/credentials.ts';
+import { createDashboard } from './dashboard/dashboard.ts';
+import { requireToken } from './http/bearer.ts';
+import { requireKnownHost } from './http/known-host.ts';
+import type { Side } from './http/ports.ts';
 import type { Handler, Route } from './http/router.ts';
+import { refuseOtherSites } from './http/same-site.ts';
+import type { Background } from './observe/background.ts';
+import type { Log } from './observe/log.ts';
+import type { Metrics } from './observe/metrics.ts';
+import { createShowReady, showLive } from './operations/health.ts';
+import type { Readiness } from './operations/readiness.ts';
+import { createShowArrivals } from './query/arrivals.ts';
+import { createListMessages } from './query/messages.ts';
+import { createShowStats } from './query/stats.ts';
+import type { Storage } from './storage/storage.ts';
+import type { StreamHub } from './stream/hub.ts';
+import { createStreamMessages } from './stream/stream-messages.ts';
+import { createReceive } from './webhook/receive.ts';
+
+/** What handlers are made of. */
+export interface Parts {
+  readonly config: Config;
+  /** The credentials of this moment. */
+  readonly credentials: () => Credentials;
+  readonly storage: Storage;
+  readonly hub: StreamHub;
+  readonly background: Background;
+  readonly readiness: Readiness;
+  readonly metrics: Metrics;
+  readonly showMetrics: Handler;
+  readonly log: Log;
+  /** The public port, once it is open. */
+  readonly publicPort: () => number;
+}
 
 /** Lets those to a handler who may have what it gives. */
-export type Guard = (handler: Handler) => Handler;
-
-export interface Guards {
-  /** Whoever may read messages, and figures about them. */
-  readonly reader: Guard;
-  /** Metrics hold no message, and take as long whatever is in the texts. */
-  readonly monitoring: Guard;
-}
-
-export interface Handlers {
-  readonly receive: Handler;
-  readonly listMessages: Handler;
-  readonly streamMessages: Handler;
-  readonly showStats: Handler;
-  readonly showArrivals: Handler;
-  readonly showLive: Handler;
-  readonly showReady: Handler;
-  readonly showMetrics: Handler;
-  /** By path: pages that hold no data. */
-  readonly pages: ReadonlyMap<string, Handler>;
-}
-
-/** Both sides are one where there is no private port. */
-export type Side = 'public' | 'private';
+type Guard = (handler: Handler) => Handler;
 
 /** Each route has to say on which sides it is, and whom it lets in. */
 interface PlacedRoute extends Route {
@@ -33,22 +45,51 @@ interface PlacedRoute extends Route {
   readonly guard: Guard;
 }
 
-/** Anybody: the handler itself decides whom it believes, or shows nothing worth a guard. */
-const anybody: Guard = (handler) => handler;
-
-/** The routes of the given sides, each behind its guard. */
-export function routesOf(sides: readonly Side[], handlers: Handlers, { reader, monitoring }: Guards): Route[] {
+/** Returns the routes of the given sides, each behind its guard. */
+export function createRoutes(parts: Parts): (sides: readonly Side[]) => Route[] {
+  const { config, credentials, storage, hub, background, readiness, metrics, showMetrics, log } = parts;
+  const { anybody, reader, monitoring } = createGuards(parts);
+  const receive = createReceive({
+    ...config, requiresClientCertificate: config.tls?.requiresClientCertificate ?? false, keys: () => credentials().webhook,
+    now: Date.now, storage, log, metrics,
+  });
+  const streamMessages = createStreamMessages({ storage, hub, log, metrics });
+  const showReady = createShowReady(readiness, storage, background);
+  const get = (path: string, guard: Guard, handler: Handler, sides: readonly Side[] = ['private']): PlacedRoute =>
+    ({ method: 'GET', path, sides, guard, handler });
   const all: PlacedRoute[] = [
-    { method: 'POST', path: '/webhook', sides: ['public'], guard: anybody, handler: handlers.receive },
-    { method: 'GET', path: '/messages', sides: ['private'], guard: reader, handler: handlers.listMessages },
-    { method: 'GET', path: '/messages/stream', sides: ['private'], guard: reader, handler: handlers.streamMessages },
-    { method: 'GET', path: '/stats', sides: ['private'], guard: reader, handler: handlers.showStats },
-    { method: 'GET', path: '/stats/minutes', sides: ['private'], guard: reader, handler: handlers.showArrivals },
-    { method: 'GET', path: '/health/live', sides: ['public', 'private'], guard: anybody, handler: handlers.showLive },
-    { method: 'GET', path: '/health/ready', sides: ['private'], guard: anybody, handler: handlers.showReady },
-    { method: 'GET', path: '/metrics', sides: ['private'], guard: monitoring, handler: handlers.showMetrics },
-    ...[...handlers.pages].map(([path, handler]): PlacedRoute => ({ method: 'GET', path, sides: ['private'], guard: anybody, handler })),
+    { method: 'POST', path: '/webhook', sides: ['public'], guard: anybody, handler: receive },
+    get('/messages', reader, createListMessages(storage)),
+    get('/messages/stream', reader, streamMessages),
+    get('/stats', reader, createShowStats(storage)),
+    get('/stats/minutes', reader, createShowArrivals(storage, Date.now)),
+    get('/health/live', anybody, showLive, ['public', 'private']),
+    get('/health/ready', anybody, showReady),
+    get('/metrics', monitoring, showMetrics),
+    ...pagesOf(parts).map(([path, handler]) => get(path, anybody, handler)),
   ];
-  return all.filter((route) => route.sides.some((side) => sides.includes(side)))
+  return (sides) => all.filter((route) => route.sides.some((side) => sides.includes(side)))
     .map(({ method, path, guard, handler }) => ({ method, path, handler: guard(handler) }));
+}
+
+function createGuards({ config: { metricsEnabled, allowedHosts }, credentials, metrics }: Parts) {
+  // No page has the token, whatever its name. Whether there is one never changes.
+  const mayRead = credentials().readToken === null
+    ? requireKnownHost(allowedHosts) : requireToken(() => credentials().readToken, metrics.readTokenVerified);
+  return {
+    /** The handler itself decides whom it believes, or shows nothing worth a guard. */
+    anybody: (handler: Handler) => handler,
+    /** Whoever may read messages, and figures about them. */
+    reader: (handler: Handler) => refuseOtherSites(mayRead(handler)),
+    /** Metrics hold no message, and take as long whatever is in the texts. */
+    monitoring: requireToken(() => (metricsEnabled ? credentials().metricsToken : null), () => {}),
+  };
+}
+
+/** By path: pages that hold no data. */
+function pagesOf({ config, publicPort }: Parts): readonly [string, Handler][] {
+  if (!config.dashboardEnabled) return [];
+  return [...createDashboard(() => ({
+    port: config.privateSide === null ? null : publicPort(), tls: config.tls !== null, schemes: config.signatureSchemes,
+  }))];
 }

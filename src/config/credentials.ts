@@ -1,4 +1,5 @@
 import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
+import { matchingKey, type Rotation } from '../rotation.ts';
 import type { Environment } from './environment.ts';
 import { findingsOf } from './pasted.ts';
 import type { SchemeName, Settings } from './settings.ts';
@@ -18,23 +19,6 @@ export interface Credentials {
   readonly set: readonly string[];
   /** What is accepted and yet unwise, in words for an operator. */
   readonly warnings: readonly string[];
-}
-
-export const ROTATION_KEYS = ['current', 'previous'] as const;
-export type RotationKey = (typeof ROTATION_KEYS)[number];
-
-/** A credential, and the one that it replaces, which is accepted until all have moved over; null where there is none. */
-export interface Rotation<Credential> extends Record<RotationKey, Credential | null> {
-  readonly current: Credential;
-  readonly previous: Credential | null;
-}
-
-/** Which of the two matches, the current one where both do; null where neither does. */
-export function matchingKey<Credential>(
-  { current, previous }: Rotation<Credential>, matches: (credential: Credential) => boolean,
-): RotationKey | null {
-  if (matches(current)) return 'current';
-  return previous !== null && matches(previous) ? 'previous' : null;
 }
 
 /** The HMAC key of a secret in each scheme: they differ for a secret in the form of Standard Webhooks. */

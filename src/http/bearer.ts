@@ -1,5 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
-import { digestToken, matchingKey, type Rotation, type RotationKey, type TokenDigest } from '../config/credentials.ts';
+import { digestToken, type TokenDigest } from '../config/credentials.ts';
+import { matchingKey, type Rotation, type RotationKey } from '../rotation.ts';
 import type { Exchange } from './exchange.ts';
 import { errorReply } from './reply.ts';
 import { headerValues } from './request-head.ts';

@@ -1,4 +1,4 @@
-import { ROTATION_KEYS, type RotationKey } from '../config/credentials.ts';
+import { ROTATION_KEYS, type RotationKey } from '../rotation.ts';
 import { BACKGROUND_STEPS, type BackgroundStep } from './background.ts';
 import { createRegistry, type Registry } from './prometheus.ts';
 

@@ -1,5 +1,8 @@
 import { StorageUnavailable } from '../errors.ts';
 
+/** Messages accepted and not yet answered; with the largest message each, some 20 MB. */
+export const QUEUE_CAPACITY = 1024;
+
 /**
  * The main thread's half of group commit. Items that come in one turn of the event loop are handed on together at its end;
  * what is handed on while a commit is under way waits at the storage and makes up its next commit. So one commit, and one sync,

@@ -2,7 +2,8 @@
  * POST /webhook: the order of work, a step a line. Each step either leads on or decides how the
  * request ends; what that means for the answer, the log and the metrics is decided once, at the end.
  */
-import type { Rotation, WebhookKey } from '../config/credentials.ts';
+import type { WebhookKey } from '../config/credentials.ts';
+import type { Rotation } from '../rotation.ts';
 import { StorageUnavailable } from '../errors.ts';
 import type { BodyAbort, BodyLimits } from '../http/body.ts';
 import { createByteBudget } from '../http/byte-budget.ts';

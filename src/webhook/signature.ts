@@ -1,28 +1,13 @@
 /** Decides whether a request is signed: which scheme it follows, with which key, and whether the time that it names is near. */
 import { createHmac, timingSafeEqual, type KeyObject } from 'node:crypto';
-import { matchingKey, type Rotation, type RotationKey, type WebhookKey } from '../config/credentials.ts';
+import type { WebhookKey } from '../config/credentials.ts';
+import { matchingKey, type Rotation, type RotationKey } from '../rotation.ts';
 import type { SchemeName } from '../config/settings.ts';
 import { headerValues } from '../http/request-head.ts';
 import type { SignatureFault } from '../observe/metrics.ts';
+import type { Claim, Scheme } from './scheme.ts';
 import { standardWebhooks } from './standard-webhooks.ts';
 import { xSignature } from './x-signature.ts';
-
-/** A way to sign a request: the headers that carry it, all lower case, and what their values say. */
-export interface Scheme {
-  readonly headers: readonly string[];
-  /** Reads one value of each header, in that order; null where one is malformed. */
-  parse(values: readonly string[]): Claim | null;
-}
-
-/** What a request says of its own signature. */
-export interface Claim {
-  /** What is signed before the body, each character a byte (Latin-1, as node:http has headers). */
-  readonly signedPrefix: string;
-  /** HMAC-SHA256 values of 32 bytes; one of them has to be right. */
-  readonly signatures: readonly Buffer[];
-  /** When it was signed, in seconds since 1970; null where the scheme does not tell. */
-  readonly signedAt: number | null;
-}
 
 /** Which key a request is signed with, or why it is not accepted. */
 export type Verdict = { readonly key: RotationKey } | { readonly fault: SignatureFault };

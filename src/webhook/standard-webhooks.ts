@@ -1,4 +1,4 @@
-import type { Scheme } from './signature.ts';
+import type { Scheme } from './scheme.ts';
 
 /** Seconds since 1970, up to where a number is exact. */
 const TIMESTAMP = /^[0-9]{1,15}$/;

@@ -1,4 +1,4 @@
-import type { Scheme } from './signature.ts';
+import type { Scheme } from './scheme.ts';
 
 const SHA256_HEX = /^(?:sha256=)?([0-9a-fA-F]{64})$/;
 

@@ -1,7 +1,7 @@
 import { setImmediate as yieldToSignals, setTimeout as delay } from 'node:timers/promises';
 import type { Message } from '../../src/message.ts';
-import { createAppend } from '../../src/storage/sqlite/append.ts';
-import { openForWriting } from '../../src/storage/sqlite/open.ts';
+import { createAppend } from '../../src/storage/sqlite/file/append.ts';
+import { openForWriting } from '../../src/storage/sqlite/file/open.ts';
 import { inScope } from './scope.ts';
 import { get, startService } from './processes.ts';
 import { random, randomMessage } from './traffic.ts';
@@ -36,7 +36,7 @@ export async function fill(path: string, rows: number, progress: (text: string) 
 }
 
 async function insertAll(path: string, rows: number, progress: (text: string) => void): Promise<void> {
-  const { database } = openForWriting(path, () => {});
+  const { database } = openForWriting(path, () => {}, () => false);
   database.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
   const append = createAppend(database);
   const begin = Date.now() - SPAN_MS;

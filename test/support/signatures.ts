@@ -1,5 +1,6 @@
 import { createHmac, createSecretKey } from 'node:crypto';
-import type { Rotation, WebhookKey } from '../../src/config/credentials.ts';
+import type { WebhookKey } from '../../src/config/credentials.ts';
+import type { Rotation } from '../../src/rotation.ts';
 import { type SignatureRules, verifySignature } from '../../src/webhook/signature.ts';
 
 /** Keys of these bytes, the same in every scheme. */

@@ -8,21 +8,18 @@ import { stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { StorageUnavailable } from '../../errors.ts';
 import type { Message } from '../../message.ts';
-import { createGroupCommit } from '../group-commit.ts';
+import { commitInTime } from '../commit-deadline.ts';
+import { createGroupCommit, QUEUE_CAPACITY } from '../group-commit.ts';
 import type { AppendOutcome, Storage, StorageObserver, StorageSizes } from '../storage.ts';
-import { resolveDatabasePath } from './database-path.ts';
-import { indexPathOf } from './index-schema.ts';
-import { startIndexer } from './indexer-client.ts';
-import { createRead } from './checked-read.ts';
-import { startReaders } from './reader-pool.ts';
-import { BEFORE_ALL_IDS } from './schema.ts';
+import { resolveDatabasePath } from './file/path.ts';
+import { startIndexer } from './indexing/indexer.ts';
+import { indexPathOf } from './indexing/schema.ts';
+import { createRead } from './reading/checked-read.ts';
+import { startReaders } from './reading/readers.ts';
+import { BEFORE_ALL_IDS } from './row-ids.ts';
 import { createGateMemory } from './snapshot-gate.ts';
-import { startWriter, type Writer } from './writer-client.ts';
+import { startWriter, type Writer } from './writing/writer.ts';
 
-/** Messages accepted and not yet answered; with the largest message each, some 20 MB. */
-export const QUEUE_CAPACITY = 1024;
-/** A batch that is not committed by then is answered 503; it may be stored all the same, and its repeats are harmless. */
-const COMMIT_TIMEOUT_MS = 5000;
 const BEFORE_ALL = String(BEFORE_ALL_IDS);
 
 export interface SqliteStorageOptions {
@@ -56,7 +53,7 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     return outcomes;
   };
   const read = createRead(readers, indexer, observer);
-  const groupCommit = createGroupCommit<Message, AppendOutcome>({ capacity: QUEUE_CAPACITY, commit: createCommitInTime(commit) });
+  const groupCommit = createGroupCommit<Message, AppendOutcome>({ capacity: QUEUE_CAPACITY, commit: commitInTime(commit) });
 
   return {
     append: groupCommit.add,
@@ -92,26 +89,6 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
       if (writer.filesChanged()) closing.reverse();
       for (const one of closing) await one.close();
     },
-  };
-}
-
-/** Commits, or gives up on a writer that hangs; while it does, every batch is refused at once. */
-function createCommitInTime(commit: Writer['commit']): Writer['commit'] {
-  let hanging = 0;
-  return async (messages) => {
-    if (hanging > 0) throw new StorageUnavailable('the storage does not answer');
-    const outcomes = commit(messages);
-    const { promise: tooLate, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
-      hanging += 1;
-      outcomes.catch(() => {}).finally(() => { hanging -= 1; });
-      reject(new StorageUnavailable('the storage does not answer'));
-    }, COMMIT_TIMEOUT_MS);
-    try {
-      return await Promise.race([outcomes, tooLate]);
-    } finally {
-      clearTimeout(timer);
-    }
   };
 }
 

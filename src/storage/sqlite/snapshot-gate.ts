@@ -1,3 +1,5 @@
+import type { ThreadData } from './thread.ts';
+
 /** For how long a reader keeps out of the way, in milliseconds: what is left of the log is copied by then, or it waits in vain. */
 const STAY_OUT_MS = 500;
 /** A snapshot so old is in the way of a log that has to begin again, in milliseconds. A younger one ends soon by itself. */
@@ -18,7 +20,12 @@ export interface SnapshotGate {
   mustEnd(takenAt: number): boolean;
 }
 
-/** What the gate's two sides share. */
+/** What a thread gets that takes snapshots, or has to have none in its way. */
+export interface GatedData extends ThreadData {
+  /** Of the gate: what its two sides share. */
+  readonly gate: SharedArrayBuffer;
+}
+
 export const createGateMemory = () => new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
 
 export function createSnapshotGate(memory: SharedArrayBuffer): SnapshotGate {

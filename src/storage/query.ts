@@ -1,0 +1,67 @@
+/** What a query means, whatever storage answers it: the order of messages, what of it a page shows, what is counted. */
+import type { Message } from '../message.ts';
+import type { MessagePage, MessageQuery, Position } from './storage.ts';
+
+/** So many senders stand in the statistics. */
+export const TOP_SENDERS = 10;
+export const MS_PER_MINUTE = 60_000;
+
+/** A message with its place in the order. */
+export interface PlacedMessage {
+  readonly message: Message;
+  readonly position: Position;
+}
+
+export interface Found {
+  /** How many match in all. */
+  readonly total: number;
+  /** Up to one more than the page takes, so that it shows whether more follow. */
+  readonly messages: readonly PlacedMessage[];
+}
+
+export function toPage({ total, messages }: Found, limit: number): MessagePage {
+  const items = messages.slice(0, limit);
+  return {
+    items: items.map(({ message }) => message),
+    total,
+    next: messages.length > limit ? items.at(-1)?.position ?? null : null,
+  };
+}
+
+/** Of an order, in SQL. */
+export type Direction = 'ASC' | 'DESC';
+
+export const directionOf = ({ newestFirst }: Pick<MessageQuery, 'newestFirst'>): Direction => (newestFirst === true ? 'DESC' : 'ASC');
+
+/** What lies from `begin` on, and before `end` where that is given. */
+export interface Bounds {
+  readonly begin: Position;
+  readonly end: Position | undefined;
+}
+
+/** Where an order begins, or begins at an instant. */
+export const startOf = (instant = ''): Position => ({ instant, message_id: '' });
+
+/** Nothing is between a text and the same with a NUL behind it. */
+export const rightAfter = ({ instant, message_id }: Position): Position => ({ instant, message_id: `${message_id}\0` });
+
+/** Where the page of a query lies, its offset and limit aside. */
+export function boundsOfPage({ since, after, newestFirst }: Pick<MessageQuery, 'since' | 'after' | 'newestFirst'>): Bounds {
+  const begin = startOf(since);
+  if (after === undefined) return { begin, end: undefined };
+  if (newestFirst === true) return { begin, end: after };
+  const next = rightAfter(after);
+  return { begin: compare(begin, next) > 0 ? begin : next, end: undefined };
+}
+
+/** What lies in both. */
+export function overlap(a: Bounds, b: Bounds): Bounds {
+  const end = a.end !== undefined && (b.end === undefined || compare(a.end, b.end) < 0) ? a.end : b.end;
+  return { begin: compare(a.begin, b.begin) > 0 ? a.begin : b.begin, end };
+}
+
+/** By UTF-8 bytes, as databases compare and UTF-16 units do not always agree with. */
+export function compare(a: Position, b: Position): number {
+  const compareBytes = (one: string, other: string) => Buffer.compare(Buffer.from(one), Buffer.from(other));
+  return compareBytes(a.instant, b.instant) || compareBytes(a.message_id, b.message_id);
+}

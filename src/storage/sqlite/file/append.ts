@@ -1,0 +1,38 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { instantOf, type Message } from '../../../message.ts';
+import type { AppendOutcome } from '../../storage.ts';
+import { acceptAnyRowId } from '../row-ids.ts';
+
+/** Messages that came together: all that decides what their rows hold. */
+export interface Batch {
+  /** The server's time, in milliseconds since 1970. */
+  readonly received_at: number;
+  readonly messages: readonly Message[];
+}
+
+/** Stores the messages of a batch, inside the caller's transaction, and tells how each one ended. Throws SQLite's errors. */
+export function createAppend(database: DatabaseSync): (batch: Batch) => AppendOutcome[] {
+  const insert = database.prepare(`
+    INSERT INTO messages(message_id, from_number, to_number, ts, text, instant, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT(message_id) DO NOTHING`);
+  const count = database.prepare('UPDATE inbox SET messages = messages + ?');
+  for (const statement of [insert, count]) acceptAnyRowId(statement);
+  const stored = database.prepare('SELECT from_number, to_number, ts, text FROM messages WHERE message_id = ?');
+
+  const isSame = (message: Message): boolean => {
+    const first = stored.get(message.message_id);
+    return first?.['from_number'] === message.from && first['to_number'] === message.to &&
+      first['ts'] === message.ts && first['text'] === message.text;
+  };
+  const store = (message: Message, received_at: number): AppendOutcome => {
+    const { message_id, from, to, ts, text } = message;
+    const { changes } = insert.run(message_id, from, to, ts, text, instantOf(ts) ?? ts, received_at);
+    if (changes === 1n) return 'stored';
+    return isSame(message) ? 'duplicate' : 'conflicting_duplicate';
+  };
+  return ({ received_at, messages }) => {
+    const outcomes = messages.map((message) => store(message, received_at));
+    count.run(outcomes.filter((outcome) => outcome === 'stored').length);
+    return outcomes;
+  };
+}

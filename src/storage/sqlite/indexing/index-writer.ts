@@ -1,0 +1,140 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { MS_PER_MINUTE, TOP_SENDERS } from '../../query.ts';
+import { acceptAnyRowId } from '../row-ids.ts';
+import { LAST_PARTITION_MESSAGES, PARTITION_MESSAGES, partitionOf } from './schema.ts';
+import { createIndexNextPart } from './text-index/text-index.ts';
+
+/** Most messages that are taken into the index in one transaction. */
+export const CHUNK_MESSAGES = 16_384;
+/** Of the last partition, those at its end, which go into a new one when it is split: that takes what comes next in the order of time. */
+const MOVED_MESSAGES = 4096;
+/** Between the numbers of two partitions, so that one can come between them, again and again. */
+const NUMBERS_APART = 2 ** 32;
+
+/** Rows are never added below the newest one that is in the index. */
+const TEXTS = { table: 'inbox_file.messages', completeThrough: '(SELECT indexed_through FROM progress)' };
+
+export interface IndexWriter {
+  /** Takes in the next messages, in one transaction, and returns how many those were; 0 where all are in. Throws SQLite's errors. */
+  takeIn(): number;
+  /** Makes the texts of the next part searchable, in one transaction; false where it is not full. Throws SQLite's errors. */
+  indexNextPart(): boolean;
+  /** How many messages are in the index. */
+  messages(): number;
+}
+
+export function createIndexWriter(database: DatabaseSync): IndexWriter {
+  const nextChunk = createNextChunk(database);
+  const steps = [countSenders, countArrivals, orderBySender].map((prepare) => prepare(database));
+  const splitPartitions = createSplitPartitions(database);
+  const indexNextPart = createIndexNextPart(database, TEXTS);
+  const progress = database.prepare('SELECT messages FROM progress');
+
+  function inTransaction<Result>(work: () => Result): Result {
+    database.exec('BEGIN IMMEDIATE');
+    try {
+      const result = work();
+      database.exec('COMMIT');
+      return result;
+    } finally {
+      if (database.isTransaction) database.exec('ROLLBACK');
+    }
+  }
+
+  return {
+    takeIn: () => inTransaction(() => {
+      const messages = nextChunk();
+      if (messages > 0) for (const step of steps) step();
+      if (messages > 0) splitPartitions();
+      return messages;
+    }),
+    indexNextPart: () => inTransaction(indexNextPart),
+    messages: () => Number(progress.get()?.['messages']),
+  };
+}
+
+type Step = () => void;
+
+/** Selects the chunk that every step works on, and notes it as done in the same transaction. */
+function createNextChunk(database: DatabaseSync): () => number {
+  database.exec(`
+    CREATE TEMP TABLE chunk(
+      id INTEGER PRIMARY KEY, message_id TEXT, from_number TEXT, instant TEXT, received_at INTEGER, partition INTEGER
+    );
+    CREATE TEMP TABLE chunk_senders(from_number TEXT PRIMARY KEY, messages INTEGER) WITHOUT ROWID`);
+  const select = database.prepare(`
+    INSERT INTO chunk SELECT id, message_id, from_number, instant, received_at, ${partitionOf('instant, message_id')}
+    FROM inbox_file.messages WHERE id > (SELECT indexed_through FROM progress) ORDER BY id LIMIT ${CHUNK_MESSAGES}`);
+  const advance = database.prepare(`
+    UPDATE progress SET indexed_through = (SELECT max(id) FROM chunk), messages = messages + (SELECT count(*) FROM chunk)`);
+  for (const statement of [select, advance]) acceptAnyRowId(statement);
+  return () => {
+    database.exec('DELETE FROM chunk');
+    const messages = Number(select.run().changes);
+    if (messages > 0) advance.run();
+    return messages;
+  };
+}
+
+function countSenders(database: DatabaseSync): Step {
+  const sql = `
+    DELETE FROM chunk_senders;
+    INSERT INTO chunk_senders SELECT from_number, count(*) FROM chunk GROUP BY from_number;
+    INSERT INTO senders SELECT from_number, messages FROM chunk_senders WHERE true
+      ON CONFLICT(from_number) DO UPDATE SET messages = messages + excluded.messages;
+    UPDATE progress SET senders = senders + (SELECT count(*) FROM chunk_senders JOIN senders USING (from_number, messages));
+    INSERT OR REPLACE INTO top_senders SELECT from_number, senders.messages FROM chunk_senders JOIN senders USING (from_number)
+      ORDER BY senders.messages DESC, from_number LIMIT ${TOP_SENDERS};
+    DELETE FROM top_senders WHERE from_number NOT IN (
+      SELECT from_number FROM top_senders ORDER BY messages DESC, from_number LIMIT ${TOP_SENDERS})`;
+  return () => database.exec(sql);
+}
+
+/** Messages of before an upgrade have no time of arrival. */
+function countArrivals(database: DatabaseSync): Step {
+  const sql = `
+    INSERT INTO arrivals SELECT received_at / ${MS_PER_MINUTE} AS received_in, count(*) FROM chunk
+      WHERE received_at IS NOT NULL GROUP BY received_in
+      ON CONFLICT(minute) DO UPDATE SET messages = messages + excluded.messages`;
+  return () => database.exec(sql);
+}
+
+function orderBySender(database: DatabaseSync): Step {
+  const sql = `
+    INSERT INTO by_sender SELECT partition, from_number, instant, message_id, id FROM chunk
+      ORDER BY partition, from_number, instant, message_id;
+    UPDATE partitions SET messages = partitions.messages + arrived.messages
+      FROM (SELECT partition AS number, count(*) AS messages FROM chunk GROUP BY partition) AS arrived
+      WHERE partition = arrived.number`;
+  return () => database.exec(sql);
+}
+
+/** Splits partitions that have grown: the last one near its end, as most messages come in the order of time, and others in the middle. */
+function createSplitPartitions(database: DatabaseSync): Step {
+  const grown = database.prepare(`
+    SELECT partition, messages, (SELECT min(partition) FROM partitions AS later WHERE later.partition > partitions.partition) AS next
+    FROM partitions WHERE messages >= split_at`);
+  const boundary = database.prepare(`
+    SELECT instant, message_id FROM by_sender WHERE partition = ? ORDER BY instant DESC, message_id DESC LIMIT 1 OFFSET ?`);
+  const move = database.prepare('UPDATE by_sender SET partition = ? WHERE partition = ? AND (instant, message_id) >= (?, ?)');
+  const begin = database.prepare('INSERT INTO partitions VALUES (?, ?, ?, ?, ?)');
+  const shrink = database.prepare(`UPDATE partitions SET messages = messages - ?, split_at = ${PARTITION_MESSAGES} WHERE partition = ?`);
+  const letGrow = database.prepare('UPDATE partitions SET split_at = 2 * messages WHERE partition = ?');
+  for (const statement of [move, begin, shrink, letGrow]) acceptAnyRowId(statement);
+  return () => {
+    for (const { partition, messages, next } of grown.all()) {
+      if (typeof partition !== 'number') continue;
+      const isLast = typeof next !== 'number';
+      const number = isLast ? partition + NUMBERS_APART : Math.floor((partition + next) / 2);
+      const { instant, message_id } = boundary.get(partition, isLast ? MOVED_MESSAGES : Math.floor(Number(messages) / 2)) ?? {};
+      if (typeof instant === 'string' && typeof message_id === 'string' && number > partition) {
+        const { changes } = move.run(number, partition, instant, message_id);
+        begin.run(number, instant, message_id, changes, isLast ? LAST_PARTITION_MESSAGES : PARTITION_MESSAGES);
+        shrink.run(changes, partition);
+      } else {
+        // No number left between: not to be looked at each time again.
+        letGrow.run(partition);
+      }
+    }
+  };
+}

@@ -1,0 +1,83 @@
+/** The tables of the index, and what fills them. */
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { indexPart, mergePieces, PART_BITS, type PieceOfPart, PIECES, type Placed, SEGMENT_BITS } from './trigrams.ts';
+
+/**
+ * SQL that makes them.
+ *
+ * - `searchable`, one row: texts with an id below `below` are in the index.
+ * - `pieces`, `trigrams`: which texts hold three characters in a row (`trigrams.ts`): the newest in `parts` of some thousand, in pieces of
+ *   many trigrams, which are quickly written; those of each whole segment by trigram, which are quickly read.
+ */
+export const CREATE_TEXT_INDEX = `
+  CREATE TABLE searchable(only_row INTEGER PRIMARY KEY CHECK (only_row = 1), below INTEGER NOT NULL);
+  INSERT INTO searchable VALUES (1, -9223372036854775808);
+  CREATE TABLE parts(part INTEGER PRIMARY KEY);
+  CREATE TABLE pieces(part INTEGER, piece INTEGER, places BLOB NOT NULL, PRIMARY KEY (part, piece)) WITHOUT ROWID;
+  CREATE TABLE segments(segment INTEGER PRIMARY KEY);
+  CREATE TABLE trigrams(segment INTEGER, trigram INTEGER, places BLOB NOT NULL, PRIMARY KEY (segment, trigram)) WITHOUT ROWID;`;
+
+export interface TextSource {
+  /** SQL: a table with an `id`, its INTEGER PRIMARY KEY, and a `text`, which may be NULL. New rows have larger ids than all before. */
+  readonly table: string;
+  /** SQL: the largest id up to which the table is complete: no row comes to it any more. */
+  readonly completeThrough: string;
+}
+
+/**
+ * Returns what takes the texts of the next part into the index, inside the caller's transaction, and makes a segment of the parts
+ * of one that is whole; false where the part is not full: only once a later text is there will no more come into it.
+ */
+export function createIndexNextPart(database: DatabaseSync, { table, completeThrough }: TextSource): () => boolean {
+  const next = database.prepare(`
+    SELECT min(id) >> ${PART_BITS} AS part, ${completeThrough} >> ${PART_BITS} AS newest
+    FROM ${table} WHERE id >= (SELECT below FROM searchable)`);
+  const texts = database.prepare(`
+    SELECT id & ${2 ** PART_BITS - 1} AS place, text FROM ${table}
+    WHERE id >= ? << ${PART_BITS} AND id < (? + 1) << ${PART_BITS} AND text IS NOT NULL`);
+  const add = prepareWrite(database, 'INSERT INTO pieces VALUES (?, ?, ?)');
+  const note = prepareWrite(database, 'INSERT INTO parts VALUES (?)');
+  const advance = prepareWrite(database, `UPDATE searchable SET below = (? + 1) << ${PART_BITS}`);
+  const mergeSegment = createMergeSegment(database);
+  return () => {
+    const { part, newest } = next.get() ?? {};
+    if (typeof part !== 'number' || part >= Number(newest)) return false;
+    const rows = texts.all(part, part).map((row): Placed => ({ place: Number(row['place']), text: String(row['text']) }));
+    indexPart(rows).forEach((piece, number) => add.run(part, number, piece));
+    note.run(part);
+    advance.run(part);
+    mergeSegment();
+    return true;
+  };
+}
+
+/** Makes a segment of its parts, where no more will come into it. */
+function createMergeSegment(database: DatabaseSync): () => void {
+  const bits = SEGMENT_BITS - PART_BITS;
+  const next = database.prepare(`
+    SELECT min(part) >> ${bits} AS segment, (SELECT below FROM searchable) >> ${SEGMENT_BITS} AS newest FROM parts`);
+  const pieces = database.prepare(`
+    SELECT part & ${2 ** bits - 1} AS part, places FROM parts CROSS JOIN pieces USING (part)
+    WHERE part >> ${bits} = ? AND piece = ? ORDER BY part`);
+  const add = prepareWrite(database, 'INSERT INTO trigrams VALUES (?, ?, ?)');
+  const note = prepareWrite(database, 'INSERT INTO segments VALUES (?)');
+  const removals = ['pieces', 'parts'].map((name) => prepareWrite(database, `DELETE FROM ${name} WHERE part >> ${bits} = ?`));
+  return () => {
+    const { segment, newest } = next.get() ?? {};
+    if (typeof segment !== 'number' || segment >= Number(newest)) return;
+    for (let number = 0; number < PIECES; number += 1) {
+      const found = pieces.all(segment, number).flatMap(({ part, places }): PieceOfPart[] =>
+        (places instanceof Uint8Array ? [{ part: Number(part), piece: places }] : []));
+      for (const { trigram, places } of mergePieces(number, found)) add.run(segment, trigram, places);
+    }
+    note.run(segment);
+    for (const remove of removals) remove.run(segment);
+  };
+}
+
+/** Running a statement tells the last row id too, and throws where that is larger than a JavaScript number is exact. */
+function prepareWrite(database: DatabaseSync, sql: string): StatementSync {
+  const statement = database.prepare(sql);
+  statement.setReadBigInts(true);
+  return statement;
+}

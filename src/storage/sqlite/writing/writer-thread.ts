@@ -1,0 +1,162 @@
+/**
+ * The writer thread: owner of the only connection that stores. All batches that came during one commit are one transaction and
+ * one sync, and are answered after both: the thread never waits for the others between two commits. Entry point of a worker; see
+ * `writer.ts` for the other side.
+ */
+import type { DatabaseSync } from 'node:sqlite';
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { StartRefused, StorageUnavailable, type UnavailableReason } from '../../../errors.ts';
+import type { AppendOutcome } from '../../storage.ts';
+import { reasonOf } from '../failures.ts';
+import { createAppend } from '../file/append.ts';
+import { isLastIdGivenOut } from '../file/generations.ts';
+import { createFileIdentity } from '../file/identity.ts';
+import { type Opened, openForWriting } from '../file/open.ts';
+import { lockForThisProcess, type ProcessLock } from '../file/process-lock.ts';
+import { isIndexOfAnotherDatabase } from '../indexing/identity.ts';
+import { acceptAnyRowId } from '../row-ids.ts';
+import { createSnapshotGate, type GatedData } from '../snapshot-gate.ts';
+import { startCheckpoints } from './checkpoints.ts';
+import type { WriterMessage, WriterReply, WriterRequest } from './protocol.ts';
+
+const { path, gate }: GatedData = workerData;
+const port = parentPort;
+if (port === null) throw new Error('writer-thread.ts runs as a worker thread only');
+const tell = (message: WriterMessage) => port.postMessage(message);
+
+/** A write that stores no message, to find out whether the database takes one; its parameter is the time in milliseconds since 1970. */
+const WRITE_PROBE = 'UPDATE inbox SET probed_at = ?';
+
+try {
+  const lock = lockForThisProcess(path);
+  const { database, opened } = openForWriting(
+    path, (event, fields) => tell({ kind: 'notice', event, fields }), (messages) => isIndexOfAnotherDatabase(messages, path),
+  );
+  serve(createWriter(database, lock), database, opened, lock);
+} catch (error) {
+  if (!(error instanceof StartRefused)) throw error;
+  tell({ kind: 'refused', problem: error.message });
+}
+
+function serve(writer: Writer, database: DatabaseSync, opened: Opened, lock: ProcessLock): void {
+  const checkpoints = startCheckpoints({
+    database, path, gate: createSnapshotGate(gate), requireFiles: writer.requireFiles,
+    onChange(reason) {
+      tell({ kind: 'checkpoints', reason });
+      if (reason !== null) writer.noteFailure(reason);
+    },
+  });
+  const reply = (answer: WriterReply) => {
+    tell(answer);
+    if (answer.kind === 'committed') checkpoints.wrote();
+  };
+  const close = async () => {
+    await checkpoints.close();
+    database.close();
+    lock.release();
+    port?.close();
+  };
+  port?.on('message', (request: WriterRequest) => {
+    for (const next of takeQueued(request)) {
+      if (next.kind === 'commit') reply(writer.commit(next.batches));
+      else if (next.kind === 'probe') reply(writer.probe(next.writesAt));
+      else void close();
+    }
+  });
+  tell({ kind: 'opened', ...opened });
+}
+
+type Work = { readonly kind: 'commit'; readonly batches: readonly string[] } | Exclude<WriterRequest, { kind: 'commit' }>;
+
+/** This request and all that wait behind it, the batches among them as few commits: what came during one commit makes up the next. */
+function takeQueued(request: WriterRequest): Work[] {
+  const queued: Work[] = [];
+  let batches: string[] = [];
+  for (let next: WriterRequest | undefined = request; next !== undefined; next = port && receiveMessageOnPort(port)?.message) {
+    if (next.kind !== 'commit') {
+      queued.push(next);
+      batches = [];
+    } else if (batches.push(next.batch) === 1) {
+      queued.push({ kind: 'commit', batches });
+    }
+  }
+  return queued;
+}
+
+type Writer = ReturnType<typeof createWriter>;
+
+function createWriter(database: DatabaseSync, lock: ProcessLock) {
+  const append = createAppend(database);
+  const probe = database.prepare(WRITE_PROBE);
+  acceptAnyRowId(probe);
+  const files = createFileIdentity(path, lock);
+  let failedForGood = false;
+  /** A damaged page may be one that a probe never touches, so only a stored message tells that all is well again. */
+  let damaged = false;
+  /** A probe takes no row id, so that it would not tell. */
+  let noIdLeft = false;
+
+  /** Notes what a failure means for all that follows. */
+  function fail(error: unknown) {
+    noIdLeft ||= reasonOf(error) === 'the disk is full' && isLastIdGivenOut(database);
+    const reason = noIdLeft ? 'no row id is left' : reasonOf(error);
+    damaged ||= reason === 'the database is damaged';
+    // After a failed sync the next commit would "succeed" over pages that never reached the disk.
+    failedForGood ||= reason === 'a sync to disk failed' || database.isTransaction;
+    return { kind: 'failed', reason, fatal: failedForGood } as const;
+  }
+
+  function attempt(requests: number, work: () => readonly AppendOutcome[]): WriterReply {
+    try {
+      if (failedForGood) throw new StorageUnavailable('a sync to disk failed');
+      files.requireWholeLog();
+      const outcomes = inTransaction(database, work);
+      files.require();
+      return { kind: 'committed', requests, outcomes };
+    } catch (error) {
+      return { ...fail(error), requests };
+    }
+  }
+
+  return {
+    requireFiles: files.require,
+    commit(batches: readonly string[]): WriterReply {
+      const reply = attempt(batches.length, () => batches.flatMap((batch) => append(JSON.parse(batch))));
+      if (reply.kind === 'committed' && reply.outcomes.includes('stored')) damaged = false;
+      return reply;
+    },
+    probe: (writesAt: number | null): WriterReply => attempt(1, () => {
+      if (damaged) throw new StorageUnavailable('the database is damaged');
+      if (noIdLeft) throw new StorageUnavailable('no row id is left');
+      // A transaction that has written nothing takes the lock, and no sync.
+      if (writesAt !== null) probe.run(writesAt);
+      return [];
+    }),
+    /** Notes a failure that no request has asked for. */
+    noteFailure(reason: UnavailableReason): void {
+      failedForGood ||= reason === 'a sync to disk failed';
+      if (failedForGood) tell({ kind: 'fatal', reason });
+    },
+  };
+}
+
+/** A failing insert can leave the transaction open, so every failure rolls back. Where even that fails it stays open. */
+function inTransaction<Result>(database: DatabaseSync, work: () => Result): Result {
+  try {
+    database.exec('BEGIN IMMEDIATE');
+    const result = work();
+    database.exec('COMMIT');
+    return result;
+  } catch (error) {
+    if (database.isTransaction) rollBack(database);
+    throw error;
+  }
+}
+
+function rollBack(database: DatabaseSync): void {
+  try {
+    database.exec('ROLLBACK');
+  } catch {
+    // The failure that led here is the one to report.
+  }
+}
