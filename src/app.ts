@@ -6,19 +6,19 @@ import type { Reading } from './config/environment.ts';
 import { StorageUnavailable, type UnavailableReason } from './errors.ts';
 import type { Answered } from './http/answered.ts';
 import type { DrainReport } from './http/drain.ts';
-import { createBackground, type Background } from './observe/background.ts';
+import { createBackground } from './observe/background.ts';
 import { describeError, type Log, type LogFields, type LogLevel } from './observe/log.ts';
-import { createMetrics, exposeState, type Metrics } from './observe/metrics.ts';
+import { createMetrics, type Metrics } from './observe/metrics.ts';
 import { exposeProcess } from './observe/process-metrics.ts';
 import { createReadiness, type Readiness } from './operations/readiness.ts';
 import { createReload } from './operations/reload.ts';
 import { createShowMetrics, hideMetrics } from './operations/show-metrics.ts';
+import { exposeState } from './operations/state-metrics.ts';
 import { createPorts, type OpenPorts, type Ports } from './http/ports.ts';
 import { createRoutes } from './routes.ts';
 import { openSqliteStorage, type SqliteStorageOptions } from './storage/sqlite/adapter.ts';
-import type { Storage, StorageSizes } from './storage/storage.ts';
+import type { Storage } from './storage/storage.ts';
 import { createStreamHub, type StreamHub } from './stream/hub.ts';
-import { readVersion } from './version.ts';
 
 export interface App extends OpenPorts {
   /** Resolves when the service can never acknowledge again and has to be replaced; otherwise never. */
@@ -72,10 +72,13 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
   });
   const hub = createStreamHub({ ...config, storage, log, metrics });
   const readiness = createReadiness(credentials.webhook !== null, storage, log);
-  const showMetrics = config.metricsEnabled ? exposeMetrics({
-    metrics, storage, background, readiness, droppedLogLines, credentials: () => credentials,
-    openConnections: () => ports.openConnections(), openStreams: hub.size,
-  }) : hideMetrics;
+  const showMetrics = config.metricsEnabled ? createShowMetrics(metrics.registry, [
+    exposeProcess(metrics.registry),
+    exposeState(metrics.registry, {
+      storage, background, readiness, droppedLogLines, credentials: () => credentials,
+      openConnections: () => ports.openConnections(), openStreams: hub.size,
+    }),
+  ]) : hideMetrics;
   const routesOf = createRoutes({
     config, credentials: () => credentials, storage, hub, background, readiness, metrics, showMetrics, log, publicPort: () => open.port,
   });
@@ -106,7 +109,9 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
   };
 }
 
-interface StoppedParts extends Pick<ExposedParts, 'readiness' | 'storage'> {
+interface StoppedParts {
+  readonly readiness: Readiness;
+  readonly storage: Storage;
   readonly config: Config;
   readonly hub: Pick<StreamHub, 'close'>;
   readonly ports: Ports;
@@ -136,46 +141,6 @@ async function openOrClose(ports: Ports, storage: Storage): Promise<OpenPorts> {
 
 function describePorts({ host, tls, privateSide }: Config, { port, privatePort }: OpenPorts): LogFields {
   return { host, port, tls: tls !== null, ...(privateSide && { private_host: privateSide.host, private_port: privatePort }) };
-}
-
-interface ExposedParts {
-  readonly metrics: Metrics;
-  readonly storage: Storage;
-  readonly background: Background;
-  readonly readiness: Readiness;
-  readonly droppedLogLines: () => number;
-  readonly openConnections: () => number;
-  readonly openStreams: () => number;
-  readonly credentials: () => Credentials;
-}
-
-function exposeMetrics(parts: ExposedParts) {
-  const { metrics, storage, background, readiness, droppedLogLines, openConnections, openStreams, credentials } = parts;
-  let sizes: Partial<StorageSizes> = {};
-  exposeState(metrics.registry, {
-    version: readVersion(),
-    sqliteVersion: storage.engineVersion,
-    queueDepth: storage.queueDepth,
-    readsWaiting: storage.readsWaiting,
-    indexLag: storage.indexLag,
-    indexReady: () => storage.degraded().length === 0,
-    isFailing: background.isFailing,
-    ready: () => readiness.reasons().length === 0,
-    certificateExpiresAt: () => credentials().tls?.expiresAt,
-    openConnections,
-    openStreams,
-    droppedLogLines,
-    lastStoredAt: storage.lastStoredAt,
-    databaseBytes: () => sizes.databaseBytes,
-    walBytes: () => sizes.walBytes,
-    indexBytes: () => sizes.indexBytes,
-    freeDiskBytes: () => sizes.freeDiskBytes,
-  });
-  const refreshProcess = exposeProcess(metrics.registry);
-  const refreshSizes = async () => {
-    sizes = await storage.sizes();
-  };
-  return createShowMetrics(metrics.registry, () => Promise.all([refreshProcess(), refreshSizes()]));
 }
 
 function reportAnswered(answered: Answered, isDraining: boolean, log: Log, metrics: Metrics): void {

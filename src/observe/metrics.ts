@@ -1,8 +1,7 @@
 import { ROTATION_KEYS, type RotationKey } from '../rotation.ts';
-import { BACKGROUND_STEPS, type BackgroundStep } from './background.ts';
 import { createRegistry, type Registry } from './prometheus.ts';
 
-/** Every metric of the service itself is named here, once. The process's own are in `process-metrics.ts`. */
+/** Every metric of what happens in the service. Those of its state are in `operations/state-metrics.ts`, the process's in `process-metrics.ts`. */
 
 /** How a webhook request ended (README, POST /webhook). */
 export const WEBHOOK_RESULTS = [
@@ -33,7 +32,6 @@ export type StreamEnd = (typeof STREAM_ENDS)[number];
 const COUNTED_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
 const LATENCY_BOUNDS_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-const MS_PER_DAY = 24 * 60 * 60 * 1000;
 const BATCH_SIZE_BOUNDS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
 /** What happened, told by the part where it happened. */
@@ -111,60 +109,4 @@ export function createMetrics(): Metrics {
       commitTime.observe(seconds);
     },
   };
-}
-
-/** Where the state that is shown at a scrape is read. Undefined: not known, and the metric is not shown. */
-export interface StateSources {
-  readonly version: string;
-  readonly sqliteVersion: string;
-  queueDepth(): number;
-  readsWaiting(): number;
-  indexLag(): number;
-  /** Whether reads can use what is kept for them. */
-  indexReady(): boolean;
-  isFailing(step: BackgroundStep): boolean;
-  ready(): boolean;
-  /** When the server's certificate expires, in milliseconds since 1970. */
-  certificateExpiresAt(): number | undefined;
-  openConnections(): number;
-  openStreams(): number;
-  droppedLogLines(): number;
-  /** Milliseconds since 1970. */
-  lastStoredAt(): number | undefined;
-  databaseBytes(): number | undefined;
-  walBytes(): number | undefined;
-  indexBytes(): number | undefined;
-  freeDiskBytes(): number | undefined;
-}
-
-/** Adds the metrics that are read from the service's state whenever Prometheus asks. */
-export function exposeState(registry: Registry, sources: StateSources): void {
-  registry.gauge('webhook_inbox_build_info', 'Versions of the service and of what it runs on; always 1.', () => 1, {
-    version: sources.version,
-    node_version: process.versions.node,
-    sqlite_version: sources.sqliteVersion,
-  });
-  registry.gauge('webhook_inbox_ready', '1 where /health/ready answers 200, else 0.', () => (sources.ready() ? 1 : 0));
-  registry.gauge('tls_certificate_expiry_days', 'Days until the server certificate expires.', () => {
-    const at = sources.certificateExpiresAt();
-    return at === undefined ? undefined : (at - Date.now()) / MS_PER_DAY;
-  });
-  registry.gauge('http_connections_open', 'Open connections.', sources.openConnections);
-  registry.gauge('message_streams_open', 'Readers of the live stream.', sources.openStreams);
-  registry.gauge('storage_queue_depth', 'Messages accepted for storing and not yet answered.', sources.queueDepth);
-  registry.gauge('storage_reads_waiting', 'Reads that wait for a reader thread.', sources.readsWaiting);
-  registry.gauge('storage_index_lag_messages', 'Stored messages that are not in the read index yet.', sources.indexLag);
-  registry.gauge('storage_index_ready', '1 where reads can use the read index, 0 while it is being made or cannot be written.',
-    () => (sources.indexReady() ? 1 : 0));
-  registry.gauges('storage_background_failing', 'What is done in the background: 1 where it fails and is tried again, else 0.', 'step',
-    BACKGROUND_STEPS, (step) => (sources.isFailing(step) ? 1 : 0));
-  registry.gauge('message_last_stored_timestamp_seconds', 'When the last message was stored.', () => {
-    const at = sources.lastStoredAt();
-    return at === undefined ? undefined : at / 1000;
-  });
-  registry.gauge('database_size_bytes', 'Size of the database file.', sources.databaseBytes);
-  registry.gauge('database_wal_size_bytes', 'Size of the write-ahead log.', sources.walBytes);
-  registry.gauge('database_index_size_bytes', 'Size of the read index, with its log.', sources.indexBytes);
-  registry.gauge('database_disk_free_bytes', 'Free space on the disk that holds the database.', sources.freeDiskBytes);
-  registry.counterOf('log_lines_dropped_total', 'Log lines lost because stdout was closed or too slow.', sources.droppedLogLines);
 }

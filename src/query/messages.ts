@@ -2,7 +2,7 @@ import { clientOf } from '../http/client.ts';
 import { badRequest, gone, jsonReply, unprocessable } from '../http/reply.ts';
 import type { Handler } from '../http/router.ts';
 import type { Position, Storage } from '../storage/storage.ts';
-import { writeCursor } from './cursor.ts';
+import { writeCursor } from './positions.ts';
 import { queryOfNextPage, readMessageQuery } from './parameters.ts';
 
 /**

@@ -1,7 +1,7 @@
 import { type Fault, hasAtMostCharacters, instantOf, TIMESTAMP_RULE } from '../message.ts';
 import type { MessageFilter, MessageQuery } from '../storage/storage.ts';
-import { readCursor } from './cursor.ts';
-import { readStreamPosition, type StreamPosition } from './stream-position.ts';
+import { readCursor } from './positions.ts';
+import { readStreamPosition, type StreamPosition } from './positions.ts';
 
 export const DEFAULT_LIMIT = 50;
 export const MAX_LIMIT = 100;

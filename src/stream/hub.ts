@@ -1,6 +1,6 @@
 /** The readers of the live stream: how many there are, which of them are behind, and the end of each. */
 import type { Writable } from 'node:stream';
-import { writeStreamPosition } from '../query/stream-position.ts';
+import { writeStreamPosition } from '../query/positions.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Sequence, Storage } from '../storage/storage.ts';

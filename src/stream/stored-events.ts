@@ -4,7 +4,7 @@ import { StorageUnavailable } from '../errors.ts';
 import type { Message } from '../message.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import { writeStreamPosition } from '../query/stream-position.ts';
+import { writeStreamPosition } from '../query/positions.ts';
 import type { Storage, StoredMessages, StoredQuery } from '../storage/storage.ts';
 import { messageEvent } from './event-stream.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { writeCursor } from '../../src/query/cursor.ts';
+import { writeCursor } from '../../src/query/positions.ts';
 import { queryOfNextPage, readMessageQuery } from '../../src/query/parameters.ts';
 
 function query(text: string) {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { StorageUnavailable } from '../../src/errors.ts';
-import { writeCursor } from '../../src/query/cursor.ts';
+import { writeCursor } from '../../src/query/positions.ts';
 import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
 import { startTestApp } from '../support/app.ts';
 import { message } from '../support/messages.ts';

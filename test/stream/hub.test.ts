@@ -6,7 +6,7 @@ import { StorageUnavailable } from '../../src/errors.ts';
 import type { StreamEnd } from '../../src/observe/metrics.ts';
 import type { Storage, StoredMessages } from '../../src/storage/storage.ts';
 import { createStreamHub } from '../../src/stream/hub.ts';
-import { writeStreamPosition } from '../../src/query/stream-position.ts';
+import { writeStreamPosition } from '../../src/query/positions.ts';
 import { message } from '../support/messages.ts';
 import { waitFor } from '../support/wait.ts';
 

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
-import { writeStreamPosition } from '../../src/query/stream-position.ts';
+import { writeStreamPosition } from '../../src/query/positions.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { readEvents } from '../support/event-stream.ts';
 import { message } from '../support/messages.ts';

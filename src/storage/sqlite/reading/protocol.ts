@@ -34,7 +34,8 @@ export interface ReadResults {
   readonly arrivals: readonly Arrivals[];
 }
 
-/** The result of a read of the same kind, or why there is none. */
-export type ReaderReply =
-  | { readonly [Kind in Read['kind']]: { readonly kind: Kind; readonly result: ReadResults[Kind] } }[Read['kind']]
-  | { readonly kind: 'failed'; readonly reason: UnavailableReason };
+/** The result of a read of the same kind. */
+export type ReadAnswer = { readonly [Kind in Read['kind']]: { readonly kind: Kind; readonly result: ReadResults[Kind] } }[Read['kind']];
+
+/** Or why there is none. */
+export type ReaderReply = ReadAnswer | { readonly kind: 'failed'; readonly reason: UnavailableReason };

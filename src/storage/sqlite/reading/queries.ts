@@ -1,24 +1,14 @@
 /** What readers ask of the database: pages of messages, and statistics. */
 import type { DatabaseSync } from 'node:sqlite';
 import { boundsOfPage, directionOf, type Found, toPage } from '../../query.ts';
-import type { Arrivals, MessagePage, MessageQuery, Sequence, Stats, StoredMessages, StoredQuery } from '../../storage.ts';
+import type { MessagePage, MessageQuery } from '../../storage.ts';
 import type { SnapshotGate } from '../snapshot-gate.ts';
 import { createOrderedRange } from './ordered-range.ts';
-import type { Read } from './protocol.ts';
+import type { Read, ReadAnswer } from './protocol.ts';
 import { search } from './search.ts';
 import { createInSnapshot, type Snapshot } from './snapshot.ts';
 import { readHolds, readNewestSequence, readStored } from './stored-order.ts';
 import { countMatching, readArrivals, readStats } from './totals.ts';
-
-export interface Reads {
-  /** All throw StorageUnavailable once `performance.now()` is past `deadline`, and any error of SQLite. */
-  list(query: MessageQuery, deadline: number): MessagePage;
-  stats(deadline: number): Stats;
-  stored(query: StoredQuery, deadline: number): StoredMessages;
-  newestSequence(deadline: number): Sequence;
-  holds(generation: string, sequence: Sequence, deadline: number): boolean;
-  arrivals(sinceMinute: number, deadline: number): Arrivals[];
-}
 
 /** Whether a read takes from the index what it says; others go on without one. */
 export function usesIndex(read: Read): boolean {
@@ -26,20 +16,31 @@ export function usesIndex(read: Read): boolean {
   return read.kind === 'stats' || read.kind === 'arrivals';
 }
 
-/** `database` has the index attached as `read_index`, for reads that use it. */
-export function createReads(database: DatabaseSync, gate: SnapshotGate): Reads {
+/**
+ * Returns what answers reads, each from one snapshot. `database` has the index attached as `read_index`, for reads that use it. Throws
+ * StorageUnavailable once `performance.now()` is past `deadline`, and any error of SQLite.
+ */
+export function createAnswer(database: DatabaseSync, gate: SnapshotGate): (read: Read, deadline: number) => ReadAnswer {
   const inSnapshot = createInSnapshot(database, gate);
-  return {
-    list: (query, deadline) => inSnapshot(deadline, usesIndex({ kind: 'list', query }), (snapshot) => {
-      const found = query.q === undefined ? listInOrder(snapshot, query) : search(snapshot, query, query.q);
-      return toPage(found, query.limit);
-    }),
-    stats: (deadline) => inSnapshot(deadline, true, readStats),
-    stored: (query, deadline) => inSnapshot(deadline, false, (snapshot) => readStored(snapshot, query)),
-    newestSequence: (deadline) => inSnapshot(deadline, false, readNewestSequence),
-    holds: (generation, sequence, deadline) => inSnapshot(deadline, false, (snapshot) => readHolds(snapshot, generation, sequence)),
-    arrivals: (sinceMinute, deadline) => inSnapshot(deadline, true, (snapshot) => readArrivals(snapshot, sinceMinute)),
-  };
+  return (read, deadline) => inSnapshot(deadline, usesIndex(read), (snapshot) => answer(snapshot, read));
+}
+
+function answer(snapshot: Snapshot, read: Read): ReadAnswer {
+  const { kind } = read;
+  switch (kind) {
+    case 'list': return { kind, result: list(snapshot, read.query) };
+    case 'stats': return { kind, result: readStats(snapshot) };
+    case 'stored': return { kind, result: readStored(snapshot, read.query) };
+    case 'newestSequence': return { kind, result: readNewestSequence(snapshot) };
+    case 'holds': return { kind, result: readHolds(snapshot, read.generation, read.sequence) };
+    case 'arrivals': return { kind, result: readArrivals(snapshot, read.sinceMinute) };
+    default: return kind satisfies never;
+  }
+}
+
+function list(snapshot: Snapshot, query: MessageQuery): MessagePage {
+  const found = query.q === undefined ? listInOrder(snapshot, query) : search(snapshot, query, query.q);
+  return toPage(found, query.limit);
 }
 
 function listInOrder(snapshot: Snapshot, query: MessageQuery): Found {

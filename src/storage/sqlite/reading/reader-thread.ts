@@ -9,7 +9,7 @@ import { identityOf } from '../file/identity.ts';
 import { indexPathOf } from '../indexing/schema.ts';
 import { createSnapshotGate } from '../snapshot-gate.ts';
 import type { ReaderData, ReaderMessage, ReaderReply, ReaderRequest } from './protocol.ts';
-import { createReads, usesIndex } from './queries.ts';
+import { createAnswer, usesIndex } from './queries.ts';
 
 /** A nice value: a third of what others get. Much less would have a search wait for as long as senders keep the processors busy. */
 const GIVING_WAY = 5;
@@ -21,23 +21,14 @@ const { path, gate, givesWay }: ReaderData = workerData;
 if (givesWay && process.platform === 'linux') setPriority(GIVING_WAY);
 const database = new DatabaseSync(path, { ...AS_BY_DEFAULT, readOnly: true, timeout: BUSY_TIMEOUT_MS });
 database.exec(`PRAGMA cache_size = -${CACHE_KIB}; PRAGMA temp_store = MEMORY`);
-const reads = createReads(database, createSnapshotGate(gate));
+const answer = createAnswer(database, createSnapshotGate(gate));
 const attachIndex = createAttachIndex();
 
-function answer({ read, timeoutMs }: ReaderRequest): ReaderReply {
+function reply({ read, timeoutMs }: ReaderRequest): ReaderReply {
   const deadline = performance.now() + timeoutMs;
-  const { kind } = read;
   try {
     if (usesIndex(read)) attachIndex();
-    switch (kind) {
-      case 'list': return { kind, result: reads.list(read.query, deadline) };
-      case 'stats': return { kind, result: reads.stats(deadline) };
-      case 'stored': return { kind, result: reads.stored(read.query, deadline) };
-      case 'newestSequence': return { kind, result: reads.newestSequence(deadline) };
-      case 'holds': return { kind, result: reads.holds(read.generation, read.sequence, deadline) };
-      case 'arrivals': return { kind, result: reads.arrivals(read.sinceMinute, deadline) };
-      default: return kind satisfies never;
-    }
+    return answer(read, deadline);
   } catch (error) {
     // Nothing tells which of the two files it is in.
     if (usesIndex(read) && isDamage(error)) return { kind: 'failed', reason: 'the database or its read index is damaged' };
@@ -61,5 +52,5 @@ function createAttachIndex(): () => void {
 }
 
 const tell = (message: ReaderMessage) => parentPort?.postMessage(message);
-parentPort?.on('message', (request: ReaderRequest) => tell(answer(request)));
+parentPort?.on('message', (request: ReaderRequest) => tell(reply(request)));
 tell({ kind: 'opened' });
