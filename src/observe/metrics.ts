@@ -1,7 +1,7 @@
 import { ROTATION_KEYS, type RotationKey } from '../rotation.ts';
 import { createRegistry, type Registry } from './prometheus.ts';
 
-/** Every metric of what happens in the service. Those of its state are in `operations/state-metrics.ts`, the process's in `process-metrics.ts`. */
+/** Every metric of what happens. Those of the state are in `operations/state-metrics.ts`, those of the process in `process-metrics.ts`. */
 
 /** How a webhook request ended (README, POST /webhook). */
 export const WEBHOOK_RESULTS = [

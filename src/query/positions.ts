@@ -1,4 +1,4 @@
-/** Places that clients hand back and know nothing of: where a page begins, how far a reader of the stream has come. Their form may change. */
+/** Places that clients hand back and know nothing of: where a page begins, how far a reader of the stream is. Their form may change. */
 import type { Position, Sequence } from '../storage/storage.ts';
 
 /** Where a page of GET /messages begins: after a position in one database. */

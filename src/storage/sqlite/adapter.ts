@@ -10,17 +10,17 @@ import { StorageUnavailable } from '../../errors.ts';
 import type { Message } from '../../message.ts';
 import { commitInTime } from '../commit-deadline.ts';
 import { createGroupCommit, QUEUE_CAPACITY } from '../group-commit.ts';
+import { createReads, startReaders } from '../reads.ts';
 import type { AppendOutcome, Storage, StorageObserver, StorageSizes } from '../storage.ts';
 import { resolveDatabasePath } from './file/path.ts';
 import { startIndexer } from './indexing/indexer.ts';
 import { indexPathOf } from './indexing/schema.ts';
-import { createRead } from './reading/checked-read.ts';
-import { startReaders } from './reading/readers.ts';
+import { createCheckedRead } from './reading/checked-read.ts';
+import { startReader } from './reading/reader.ts';
 import { BEFORE_ALL_IDS } from './row-ids.ts';
 import { createGateMemory } from './snapshot-gate.ts';
 import { startWriter, type Writer } from './writing/writer.ts';
 
-const BEFORE_ALL = String(BEFORE_ALL_IDS);
 
 export interface SqliteStorageOptions {
   readonly path: string;
@@ -40,7 +40,8 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
   const writer = await startWriter(gated, now, observer);
   const { opened } = writer;
   const [indexer, readers] = await Promise.all([
-    startIndexer(path, opened.messages, observer), startReaders(gated, queryTimeoutMs, observer),
+    startIndexer(path, opened.messages, observer),
+    startReaders(queryTimeoutMs, (readClass, nextJob) => startReader({ ...gated, givesWay: readClass === 'long' }, nextJob, observer)),
   ]);
   let { lastStoredAt } = opened;
 
@@ -52,19 +53,12 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     indexer.stored(stored);
     return outcomes;
   };
-  const read = createRead(readers, indexer, observer);
   const groupCommit = createGroupCommit<Message, AppendOutcome>({ capacity: QUEUE_CAPACITY, commit: commitInTime(commit) });
 
   return {
     append: groupCommit.add,
     hasRoom: groupCommit.hasRoom,
-    list: (query, client) => read({ kind: 'list', query }, client),
-    stats: (client) => read({ kind: 'stats' }, client),
-    stored: (query, client) => read({ kind: 'stored', query }, client),
-    newestSequence: (client) => read({ kind: 'newestSequence' }, client),
-    holds: ({ generation, sequence = BEFORE_ALL }, client) => read({ kind: 'holds', generation, sequence }, client),
-    beforeAll: BEFORE_ALL,
-    arrivals: (sinceMinute, client) => read({ kind: 'arrivals', sinceMinute }, client),
+    ...createReads(createCheckedRead(readers.ask, indexer, observer), String(BEFORE_ALL_IDS)),
     async probe() {
       if (!readers.anyOpen()) throw new StorageUnavailable('a reader failed');
       await writer.probe();

@@ -1,8 +1,8 @@
 import { StorageUnavailable, type UnavailableReason } from '../../../errors.ts';
+import type { Ask } from '../../reads.ts';
 import type { StorageObserver } from '../../storage.ts';
 import type { Indexer } from '../indexing/indexer.ts';
 import { usesIndex } from './queries.ts';
-import type { ReaderPool } from './readers.ts';
 
 /** Why a read failed that has met damage where it uses the index. */
 const SUSPICIOUS: UnavailableReason = 'the database or its read index is damaged';
@@ -15,13 +15,13 @@ const READ_FAULTS: ReadonlySet<UnavailableReason> = new Set([
 const FAULT_LASTS_MS = 10_000;
 
 /** Refuses reads that need an index where there is none, and tells what became of the others. */
-export function createRead(readers: ReaderPool, indexer: Indexer, observer: StorageObserver): ReaderPool['ask'] {
+export function createCheckedRead(ask: Ask, indexer: Indexer, observer: StorageObserver): Ask {
   const noteFault = createNoteFault(observer);
   return async (question, client) => {
     const unusable = usesIndex(question) ? indexer.unusable() : undefined;
     if (unusable !== undefined) throw new StorageUnavailable(unusable);
     try {
-      return await readers.ask(question, client);
+      return await ask(question, client);
     } catch (error) {
       if (!(error instanceof StorageUnavailable)) throw error;
       if (READ_FAULTS.has(error.reason)) noteFault(error.reason);

@@ -1,10 +1,10 @@
 /** What readers ask of the database: pages of messages, and statistics. */
 import type { DatabaseSync } from 'node:sqlite';
 import { boundsOfPage, directionOf, type Found, toPage } from '../../query.ts';
+import type { Read, ReadAnswer } from '../../reads.ts';
 import type { MessagePage, MessageQuery } from '../../storage.ts';
 import type { SnapshotGate } from '../snapshot-gate.ts';
 import { createOrderedRange } from './ordered-range.ts';
-import type { Read, ReadAnswer } from './protocol.ts';
 import { search } from './search.ts';
 import { createInSnapshot, type Snapshot } from './snapshot.ts';
 import { readHolds, readNewestSequence, readStored } from './stored-order.ts';

@@ -1,14 +1,15 @@
-/** A reader thread: a read-only connection that answers one read at a time. Entry point of a worker; see `readers.ts`. */
+/** A reader thread: a read-only connection that answers one read at a time. Entry point of a worker; see `reader.ts`. */
 import { setPriority } from 'node:os';
 import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { StorageUnavailable } from '../../../errors.ts';
+import type { ReadReply } from '../../reads.ts';
 import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS, readOnlyUri } from '../connections.ts';
 import { isDamage, reasonOf } from '../failures.ts';
 import { identityOf } from '../file/identity.ts';
 import { indexPathOf } from '../indexing/schema.ts';
 import { createSnapshotGate } from '../snapshot-gate.ts';
-import type { ReaderData, ReaderMessage, ReaderReply, ReaderRequest } from './protocol.ts';
+import type { ReaderData, ReaderMessage, ReaderRequest } from './protocol.ts';
 import { createAnswer, usesIndex } from './queries.ts';
 
 /** A nice value: a third of what others get. Much less would have a search wait for as long as senders keep the processors busy. */
@@ -24,7 +25,7 @@ database.exec(`PRAGMA cache_size = -${CACHE_KIB}; PRAGMA temp_store = MEMORY`);
 const answer = createAnswer(database, createSnapshotGate(gate));
 const attachIndex = createAttachIndex();
 
-function reply({ read, timeoutMs }: ReaderRequest): ReaderReply {
+function reply({ read, timeoutMs }: ReaderRequest): ReadReply {
   const deadline = performance.now() + timeoutMs;
   try {
     if (usesIndex(read)) attachIndex();

@@ -3,11 +3,11 @@ import { StartRefused, StorageUnavailable, type UnavailableReason } from '../../
 import type { Message } from '../../../message.ts';
 import { describeError } from '../../../observe/log.ts';
 import type { AppendOutcome, StorageObserver } from '../../storage.ts';
+import { createProof } from '../../write-proof.ts';
 import type { Batch } from '../file/append.ts';
 import type { Opened } from '../file/open.ts';
 import type { GatedData } from '../snapshot-gate.ts';
 import { startThread } from '../thread.ts';
-import { createProof } from './proof.ts';
 import type { WriterMessage, WriterRequest } from './protocol.ts';
 
 /** The main thread's hold on the writer thread. */

@@ -1,4 +1,4 @@
-import { StorageUnavailable, type UnavailableReason } from '../../../errors.ts';
+import { StorageUnavailable, type UnavailableReason } from '../errors.ts';
 
 /** How long after a durable write a probe only looks, so that an idle service lets the disk rest. */
 const PROOF_LASTS_MS = 10_000;
