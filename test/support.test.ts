@@ -6,6 +6,7 @@ import { createServer, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { startClosedLoop } from './support/load.ts';
+import { isInstalled, NOT_INSTALLED, startPostgres } from './support/postgres.ts';
 import { connectRaw } from './support/raw-http.ts';
 import { CHECKOUT } from './support/server-process.ts';
 import { temporaryFolder } from './support/temporary.ts';
@@ -61,6 +62,22 @@ describe('with its scope ends', () => {
     await scope.end();
     assert.equal(await connection.closed(), '');
     await waitFor('its end', async () => await open() === 0);
+  });
+
+  test('a PostgreSQL that was killed, started again and frozen, with its folder', { skip: !isInstalled && NOT_INSTALLED }, async (t) => {
+    const scope = createScope();
+    let hasEnded = false;
+    t.after(() => hasEnded || scope.end());
+    const server = await startPostgres(scope, { password: 'secret', settings: { work_mem: '5MB' } });
+    const database = await server.createDatabase();
+    await server.kill();
+    await server.restart();
+    assert.equal(await server.sql('SELECT current_database(), current_setting($$work_mem$$)', database), `${database}|5MB`);
+    server.freeze();
+    hasEnded = true;
+    await scope.end();
+    assert.equal(existsSync(server.socketFolder), false);
+    await assert.rejects(fetch(`http://127.0.0.1:${server.port}`), /fetch failed/);
   });
 });
 
