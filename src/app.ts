@@ -63,7 +63,8 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
     queryTimeoutMs: config.queryTimeoutMs,
     now: Date.now,
     observer: {
-      notice: log, failing: background.failing,
+      notice: log, failing: background.failing, failedOver: metrics.failedOver, replicationCut: metrics.replicationCut,
+      arrived: () => hub.wake(),
       batchCommitted(messages, seconds) {
         metrics.batchCommitted(messages, seconds);
         hub.wake();

@@ -34,6 +34,14 @@ export type UnavailableReason =
   | 'the writer thread died'
   | 'the indexer thread died'
   | 'the storage does not answer'
+  | 'PostgreSQL does not answer'
+  | 'PostgreSQL refuses the login'
+  | 'PostgreSQL has no connection left'
+  | 'PostgreSQL has to be changed first, as the log says'
+  | 'no PostgreSQL server takes writes'
+  | 'the tables are of another version'
+  | 'the commit was not replicated'
+  | 'the outcome of the commit is not known'
   | 'the storage is closed';
 
 /** The storage could not do it now, or does not know that it did; the same call may work later, and is harmless where it had. */

@@ -54,6 +54,10 @@ export interface Metrics {
   messageStored(): void;
   messageRepeated(conflicting: boolean): void;
   batchCommitted(messages: number, seconds: number): void;
+  /** The database is another server than before. */
+  failedOver(): void;
+  /** A commit was not acknowledged, as its replication was cut short. */
+  replicationCut(): void;
 }
 
 export function createMetrics(): Metrics {
@@ -82,6 +86,9 @@ export function createMetrics(): Metrics {
   const batchSize = registry.histogram('storage_batch_messages', 'Messages in a committed batch.', BATCH_SIZE_BOUNDS);
   const commitTime = registry.histogram('storage_commit_duration_seconds',
     'Time from handing a batch to the writer to its commit on disk.', LATENCY_BOUNDS_SECONDS);
+  const failovers = registry.counter('storage_failovers_total', 'Changes to another PostgreSQL server, or to one with another history.');
+  const replicationsCut = registry.counter('storage_replication_warnings_total',
+    'Commits that were not acknowledged, as PostgreSQL warned that they were not replicated.');
 
   return {
     registry,
@@ -108,5 +115,7 @@ export function createMetrics(): Metrics {
       batchSize.observe(messages);
       commitTime.observe(seconds);
     },
+    failedOver: () => failovers.increment(),
+    replicationCut: () => replicationsCut.increment(),
   };
 }

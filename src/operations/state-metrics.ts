@@ -26,9 +26,11 @@ export function exposeState(registry: Registry, parts: ExposedParts): () => Prom
   const { storage, background, readiness, credentials, droppedLogLines, openConnections, openStreams } = parts;
   let sizes: Partial<StorageSizes> = {};
   registry.gauge('webhook_inbox_build_info', 'Versions of the service and of what it runs on; always 1.', () => 1, {
-    version: readVersion(), node_version: process.versions.node, sqlite_version: storage.engineVersion,
+    version: readVersion(), node_version: process.versions.node, sqlite_version: process.versions['sqlite'] ?? '',
   });
   registry.gauge('webhook_inbox_ready', '1 where /health/ready answers 200, else 0.', () => Number(readiness.reasons().length === 0));
+  registry.gauge('storage_connected', '1 where the database is open, or a PostgreSQL server that takes writes is connected, else 0.',
+    () => Number(storage.engine().isConnected));
   registry.gauge('tls_certificate_expiry_days', 'Days until the server certificate expires.', () => {
     const at = credentials().tls?.expiresAt;
     return at === undefined ? undefined : (at - Date.now()) / MS_PER_DAY;

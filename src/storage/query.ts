@@ -1,6 +1,6 @@
 /** What a query means, whatever storage answers it: the order of messages, what of it a page shows, what is counted. */
 import type { Message } from '../message.ts';
-import type { MessagePage, MessageQuery, Position } from './storage.ts';
+import { type MessagePage, type MessageQuery, type Position, type Sequence, STORED_PART_BYTES, type StoredMessages, type StoredQuery } from './storage.ts';
 
 /** So many senders stand in the statistics. */
 export const TOP_SENDERS = 10;
@@ -65,3 +65,31 @@ export function compare(a: Position, b: Position): number {
   const compareBytes = (one: string, other: string) => Buffer.compare(Buffer.from(one), Buffer.from(other));
   return compareBytes(a.instant, b.instant) || compareBytes(a.message_id, b.message_id);
 }
+
+/** Rows that a read of stored messages with a filter looks at: a few milliseconds. */
+const STEP_ROWS = 2_000;
+
+/** How many of the next messages a read of stored messages looks at. */
+export const mostLookedAt = ({ from, q, limit }: StoredQuery): number => (from === undefined && q === undefined ? limit : STEP_ROWS);
+
+type StoredItem = StoredMessages['items'][number];
+
+/**
+ * A part of what was stored. `matching`: what matches among the next messages, in order, at most `limit`; what is not taken is not asked
+ * for. `last`: the last of those that were looked at, and `count` how many those are.
+ */
+export function toPart(query: StoredQuery, matching: Iterable<StoredItem>, { last, count }: { last: Sequence; count: number }): StoredMessages {
+  const items: StoredItem[] = [];
+  let bytes = 0;
+  let isCut = false;
+  for (const item of matching) {
+    bytes += bytesOf(item.message);
+    isCut = items.length > 0 && bytes > STORED_PART_BYTES;
+    if (isCut) break;
+    items.push(item);
+  }
+  const through = isCut || items.length === query.limit ? items.at(-1)?.sequence ?? last : last;
+  return { items, through, isAll: through === last && count < mostLookedAt(query) };
+}
+
+const bytesOf = ({ message_id, from, to, ts, text }: Message): number => Buffer.byteLength(`${message_id}${from}${to}${ts}${text ?? ''}`);

@@ -93,6 +93,15 @@ export interface StorageSizes {
   readonly freeDiskBytes: number | undefined;
 }
 
+export interface Engine {
+  readonly name: 'sqlite' | 'postgresql';
+  readonly version: string | undefined;
+  /** Undefined where it is embedded. */
+  readonly host: string | undefined;
+  /** Whether it can be asked now. */
+  readonly isConnected: boolean;
+}
+
 /**
  * Where messages are kept. Every adapter passes `test/storage/contract.ts`; nothing outside an adapter knows its
  * technology. What returns a promise, `sizes` and `close` aside, rejects with StorageUnavailable, and with nothing else.
@@ -144,18 +153,32 @@ export interface Storage {
   degraded(): readonly string[];
   /** A random name of this database since it was opened: what is handed out with it can be told from what another one has handed out. */
   readonly generation: string;
-  /** Version of the database engine. */
-  readonly engineVersion: string;
+  /** Which database it is, and where; `version` and `host` as far as they are known. */
+  engine(): Engine;
   /** Resolves when the storage will never accept again and the process has to be replaced; otherwise never. */
   readonly failure: Promise<UnavailableReason>;
   /** Answers what was appended, then lets go of the database. Later calls reject. */
   close(): Promise<void>;
 }
 
+export interface StorageOptions {
+  /** Longest time for a read, waiting included, in milliseconds. */
+  readonly queryTimeoutMs: number;
+  /** Milliseconds since 1970; stamped on each stored batch. */
+  readonly now: () => number;
+  readonly observer: StorageObserver;
+}
+
 /** What an adapter tells while it works. */
 export interface StorageObserver {
   /** A batch is on disk; `seconds` is from handing it to the writer to its commit. */
   batchCommitted(messages: number, seconds: number): void;
+  /** Something may have been stored by another receiver. */
+  arrived(): void;
+  /** The database is another server than before. */
+  failedOver(): void;
+  /** A commit was not acknowledged, as its replication was cut short. */
+  replicationCut(): void;
   readonly failing: Background['failing'];
   /** Something an operator should read, such as the progress of an upgrade or the death of a thread. */
   notice(level: LogLevel, event: string, fields: LogFields): void;

@@ -337,8 +337,7 @@ export function testStorageContract(name: string, open: OpenStorageUnderTest): v
     test('sizes are those of what is stored', async (t) => {
       const { storage } = await open(t);
       await storage.append(message());
-      const { databaseBytes, freeDiskBytes } = await storage.sizes();
-      assert.ok((databaseBytes ?? 0) > 0 && (freeDiskBytes ?? 0) > 0);
+      assert.ok(((await storage.sizes()).databaseBytes ?? 0) > 0);
     });
 
     test('refuses reads past its bound at once, and answers the others', async (t) => {

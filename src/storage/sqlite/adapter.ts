@@ -11,7 +11,7 @@ import type { Message } from '../../message.ts';
 import { commitInTime } from '../commit-deadline.ts';
 import { createGroupCommit, QUEUE_CAPACITY } from '../group-commit.ts';
 import { createReads, startReaders } from '../reads.ts';
-import type { AppendOutcome, Storage, StorageObserver, StorageSizes } from '../storage.ts';
+import type { AppendOutcome, Storage, StorageOptions, StorageSizes } from '../storage.ts';
 import { resolveDatabasePath } from './file/path.ts';
 import { startIndexer } from './indexing/indexer.ts';
 import { indexPathOf } from './indexing/schema.ts';
@@ -22,13 +22,8 @@ import { createGateMemory } from './snapshot-gate.ts';
 import { startWriter, type Writer } from './writing/writer.ts';
 
 
-export interface SqliteStorageOptions {
+export interface SqliteStorageOptions extends StorageOptions {
   readonly path: string;
-  /** Longest time for a read, waiting included, in milliseconds. */
-  readonly queryTimeoutMs: number;
-  /** Milliseconds since 1970; stamped on each stored batch. */
-  readonly now: () => number;
-  readonly observer: StorageObserver;
 }
 
 /** Opens the database, upgrading it where needed. Throws StartRefused where an operator has to mend something first. */
@@ -72,7 +67,7 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
       const unusable = indexer.unusable();
       return unusable === undefined ? [] : [`${unusable}: ${indexer.percent()} % of the messages are in it`];
     },
-    engineVersion: opened.engineVersion,
+    engine: () => ({ name: 'sqlite', version: opened.engineVersion, host: undefined, isConnected: true }),
     generation: opened.generation,
     failure: writer.failure,
     async close() {

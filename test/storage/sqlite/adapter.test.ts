@@ -46,3 +46,9 @@ describe('probing', () => {
     assert.notEqual(logged(), appended);
   });
 });
+
+test('sizes are those of its files and of what is left of their disk', async (t) => {
+  const storage = await openTestStorage(t, join(temporaryFolder(t), 'app.db'));
+  await storage.append(message());
+  for (const [name, bytes] of Object.entries(await storage.sizes())) assert.ok((bytes ?? 0) > 0, name);
+});

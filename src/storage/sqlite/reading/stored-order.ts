@@ -1,12 +1,9 @@
 /** Messages in the order in which they were stored, which is that of their row ids. */
-import type { Message } from '../../../message.ts';
-import { type Sequence, STORED_PART_BYTES, type StoredMessages, type StoredQuery } from '../../storage.ts';
+import { mostLookedAt, toPart } from '../../query.ts';
+import type { Sequence, StoredMessages, StoredQuery } from '../../storage.ts';
 import { holdsIn, SELECT_NEWEST } from '../file/generations.ts';
 import { MATCHES } from './search.ts';
 import { toMessage, type Row, type Snapshot } from './snapshot.ts';
-
-/** Rows that a read with a filter looks at: a few milliseconds. */
-const STEP_ROWS = 2_000;
 
 const HOLDS = holdsIn('main');
 
@@ -20,13 +17,13 @@ export function readHolds({ first }: Snapshot, generation: string, sequence: Seq
   return first(HOLDS, [sequence, generation])?.['holds'] === 1;
 }
 
-/** The messages that match among the next ones, up to where the page is full or enough was looked at. */
-export function readStored({ each, first }: Snapshot, { after, limit, from, q }: StoredQuery): StoredMessages {
-  const most = from === undefined && q === undefined ? limit : STEP_ROWS;
+/** The messages that match among the next ones, up to where the part is full or enough was looked at. */
+export function readStored({ each, first }: Snapshot, query: StoredQuery): StoredMessages {
+  const { after, limit, from, q } = query;
   // Texts become numbers in SQL: a row id may be larger than a JavaScript number is exact.
   const end = first(`
     SELECT CAST(max(id) AS TEXT) AS last, count(*) AS looked_at
-    FROM (SELECT id FROM messages NOT INDEXED WHERE id > CAST(? AS INTEGER) ORDER BY id LIMIT ?)`, [after, most]);
+    FROM (SELECT id FROM messages NOT INDEXED WHERE id > CAST(? AS INTEGER) ORDER BY id LIMIT ?)`, [after, mostLookedAt(query)]);
   const last = end?.['last'];
   if (typeof last !== 'string') return { items: [], through: after, isAll: true };
   const conditions = [
@@ -38,22 +35,7 @@ export function readStored({ each, first }: Snapshot, { after, limit, from, q }:
     SELECT CAST(id AS TEXT) AS sequence, message_id, from_number, to_number, ts, text
     FROM messages NOT INDEXED WHERE ${conditions.map(({ sql }) => sql).join(' AND ')} ORDER BY id LIMIT ?`,
     [...conditions.flatMap(({ parameters }) => parameters), limit]);
-  const { items, isCut } = takeItems(rows);
-  const through = isCut || items.length === limit ? items.at(-1)?.sequence ?? last : last;
-  return { items, through, isAll: through === last && Number(end?.['looked_at']) < most };
+  return toPart(query, Iterator.from(rows).map(toStored), { last, count: Number(end?.['looked_at']) });
 }
 
-/** The first rows, up to the one before their bytes are too many, or the first alone; `isCut`: there are more. */
-function takeItems(rows: Iterable<Row>): { items: StoredMessages['items'][number][]; isCut: boolean } {
-  const items = [];
-  let bytes = 0;
-  for (const row of rows) {
-    const message = toMessage(row);
-    bytes += bytesOf(message);
-    if (items.length > 0 && bytes > STORED_PART_BYTES) return { items, isCut: true };
-    items.push({ sequence: String(row['sequence']), message });
-  }
-  return { items, isCut: false };
-}
-
-const bytesOf = ({ message_id, from, to, ts, text }: Message): number => Buffer.byteLength(`${message_id}${from}${to}${ts}${text ?? ''}`);
+const toStored = (row: Row) => ({ sequence: String(row['sequence']), message: toMessage(row) });

@@ -1,0 +1,123 @@
+/**
+ * Many receivers in front of one PostgreSQL (14 or newer), each without state: a few sessions on the server that takes writes, whichever
+ * of the configured ones that is. Loaded only where it is used.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { StartRefused, StorageUnavailable } from '../../errors.ts';
+import type { Message } from '../../message.ts';
+import { commitInTime } from '../commit-deadline.ts';
+import { createGroupCommit, QUEUE_CAPACITY } from '../group-commit.ts';
+import { createReads, startReaders } from '../reads.ts';
+import type { AppendOutcome, Storage, StorageOptions } from '../storage.ts';
+import type { Target } from './connection.ts';
+import { createReader } from './reader.ts';
+import { keepSessions, type Sessions } from './sessions.ts';
+import { startWatcher, type Watcher } from './watcher.ts';
+import { createWriter, type Writer } from './writer.ts';
+
+export interface PostgresStorageOptions extends StorageOptions {
+  /** The servers, with the credentials of this moment. */
+  readonly targets: () => readonly Target[];
+  /** Whether commits may be heard of by NOTIFY; where a pooler is in between that is found to keep no session, they are not in any case. */
+  readonly mayListen: boolean;
+  /** Whether a server without a synchronous standby is refused. */
+  readonly requiresStandby: boolean;
+}
+
+/** How long the start waits for a server. Without one by then, it goes on, and is not ready. */
+const START_PATIENCE_MS = 900;
+/** Below the id of every message. */
+const BEFORE_ALL = '0';
+const NO_STANDBY = 'no synchronous standby is configured (synchronous_standby_names): a message is on one machine when it is acknowledged';
+
+/** Resolves once a server is connected, or could not be. Throws StartRefused where somebody has to change something first. */
+export async function openPostgresStorage(options: PostgresStorageOptions): Promise<Storage> {
+  const { targets, mayListen, requiresStandby, queryTimeoutMs, now, observer } = options;
+  let watcher: Watcher | undefined;
+  let last: Sessions | undefined;
+  let lastStoredAt: number | undefined;
+
+  function take(sessions: Sessions | undefined): void {
+    watcher?.stop();
+    watcher = undefined;
+    if (sessions === undefined) return;
+    const { primary, tables } = sessions;
+    if (last !== undefined && last.primary.origin !== primary.origin) observer.failedOver();
+    lastStoredAt = tables.lastStoredAt ?? lastStoredAt;
+    watcher = startWatcher(sessions.watcher, mayListen && !primary.isPooled, arrived);
+    warn(sessions);
+    last = sessions;
+  }
+  function arrived(): void {
+    lastStoredAt = now();
+    observer.arrived();
+  }
+  function warn({ primary, tables }: Sessions): void {
+    const warnings = [
+      ...(primary.hasSynchronousStandby ? [] : [NO_STANDBY]),
+      ...(tables.hasTextIndex ? [] : ['pg_trgm and the index messages_by_text are not there: a search looks at every text']),
+      ...(primary.isPooled ? ['a pooler is in between: other receivers\' messages are looked for once a second'] : []),
+    ];
+    for (const warning of warnings) observer.notice('WARNING', 'config_warning', { warning: `DATABASE_URL: ${warning}` });
+  }
+
+  const keeper = keepSessions({
+    targets, notified: arrived, onChange: take, notice: observer.notice,
+    check(primary) {
+      if (requiresStandby && !primary.hasSynchronousStandby) throw new StartRefused([`REQUIRE_HARDENED: DATABASE_URL: ${NO_STANDBY}`]);
+    },
+  });
+  const connected = (): Sessions => {
+    const sessions = keeper.current();
+    if (sessions === undefined) throw new StorageUnavailable(keeper.reason());
+    return sessions;
+  };
+  const isConnected = () => keeper.current() !== undefined;
+  const readers = await startReaders(queryTimeoutMs, (readClass, nextJob) =>
+    createReader(nextJob, () => connected().readers[readClass], isConnected));
+  const writer = createWriter({ connection: () => connected().writer, now, observer });
+  const commit: Writer['commit'] = async (messages) => {
+    const outcomes = await writer.commit(messages);
+    if (outcomes.includes('stored')) lastStoredAt = now();
+    return outcomes;
+  };
+  const groupCommit = createGroupCommit<Message, AppendOutcome>({ capacity: QUEUE_CAPACITY, commit: commitInTime(commit) });
+
+  try {
+    await Promise.race([keeper.firstTried, delay(START_PATIENCE_MS, undefined, { ref: false })]);
+  } catch (error) {
+    await keeper.close();
+    throw error;
+  }
+
+  return {
+    append: groupCommit.add,
+    hasRoom: groupCommit.hasRoom,
+    ...createReads(readers.ask, BEFORE_ALL),
+    async probe() {
+      connected();
+      await writer.probe();
+    },
+    async sizes() {
+      return { databaseBytes: await watcher?.size(), walBytes: undefined, indexBytes: undefined, freeDiskBytes: undefined };
+    },
+    queueDepth: groupCommit.depth,
+    readsWaiting: readers.waiting,
+    indexLag: () => 0,
+    lastStoredAt: () => lastStoredAt,
+    degraded: () => [],
+    engine: () => ({
+      name: 'postgresql', version: last?.primary.version, host: last?.primary.target.host, isConnected: isConnected(),
+    }),
+    get generation() {
+      return last?.tables.generation ?? '';
+    },
+    failure: new Promise(() => {}),
+    async close() {
+      await groupCommit.close();
+      await readers.close();
+      watcher?.stop();
+      await keeper.close();
+    },
+  };
+}

@@ -1,0 +1,334 @@
+/** All SQL that PostgreSQL gets: what is made once, a batch of messages stored, and each read. */
+import { instantOf, type Message } from '../../message.ts';
+import { directionOf, MS_PER_MINUTE, TOP_SENDERS } from '../query.ts';
+import type { MessageQuery, Sequence, StoredQuery } from '../storage.ts';
+import type { Statement } from './connection.ts';
+
+/** Of the tables below; a receiver works with its own version alone, and every transaction looks. */
+export const SCHEMA_VERSION = 1;
+const IS_OF_THIS_VERSION = `schema_version = ${SCHEMA_VERSION}`;
+
+/**
+ * What a database has to have (also in `scripts/postgres/schema.sql`, for an owner to run it). All texts are ordered by bytes.
+ *
+ * - `messages`: `id` is the order of storing, without gaps but for repeats; `instant` what messages are ordered by (`instantOf`);
+ *   `received_at` a receiver's time in milliseconds since 1970.
+ * - `inbox`, one row: the id given out last, and how many messages and senders there are. Whoever stores locks it first, and has it until
+ *   its commit: so ids are in the order of commits, and a reader that follows them skips none.
+ * - `senders`, `arrivals`: messages by sender, and by the minute since 1970 in which they came. `instants`: by the first 10 characters of
+ *   their `instant`, a day, and by the first 16, a minute.
+ * - `generations`: a row each time that the server is another one than before, or was promoted or restored (`origin`): its random name,
+ *   and the newest id of before it. A position that was handed out in an earlier one holds up to there.
+ */
+export const CREATE_TABLES: readonly string[] = [
+  `CREATE TABLE messages(
+  id bigint PRIMARY KEY,
+  message_id text COLLATE "C" NOT NULL UNIQUE,
+  from_number text COLLATE "C" NOT NULL,
+  to_number text COLLATE "C" NOT NULL,
+  ts text COLLATE "C" NOT NULL,
+  text text COLLATE "C",
+  instant text COLLATE "C" NOT NULL,
+  received_at bigint
+)`,
+  'CREATE INDEX messages_by_instant ON messages(instant, message_id) INCLUDE (id)',
+  'CREATE INDEX messages_by_sender ON messages(from_number, instant, message_id) INCLUDE (id)',
+  `CREATE TABLE senders(
+  from_number text COLLATE "C" PRIMARY KEY,
+  messages bigint NOT NULL
+) WITH (fillfactor = 70)`,
+  'CREATE INDEX senders_by_messages ON senders(messages DESC, from_number)',
+  `CREATE TABLE instants(
+  characters smallint,
+  prefix text COLLATE "C",
+  messages bigint NOT NULL,
+  PRIMARY KEY (characters, prefix)
+) WITH (fillfactor = 70)`,
+  'CREATE TABLE arrivals(minute bigint PRIMARY KEY, messages bigint NOT NULL) WITH (fillfactor = 70)',
+  `CREATE TABLE generations(
+  number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  generation text COLLATE "C" NOT NULL UNIQUE,
+  origin text NOT NULL,
+  begins_after bigint NOT NULL
+)`,
+  `CREATE TABLE inbox(
+  only_row smallint PRIMARY KEY CHECK (only_row = 1),
+  schema_version integer NOT NULL,
+  newest bigint NOT NULL,
+  messages bigint NOT NULL,
+  senders bigint NOT NULL
+) WITH (fillfactor = 10)`,
+  `INSERT INTO inbox VALUES (1, ${SCHEMA_VERSION}, 0, 0, 0)`,
+];
+
+/** Where an extension can be had that its owner may create: a search then finds its candidates in an index. */
+export const CREATE_TEXT_INDEX: readonly string[] = [
+  'CREATE EXTENSION IF NOT EXISTS pg_trgm',
+  'CREATE INDEX messages_by_text ON messages USING gin (lower(text) gin_trgm_ops) WITH (gin_pending_list_limit = 512)',
+];
+
+/** Held while the tables are made, so that of several receivers one makes them. */
+export const LOCK_SCHEMA: Statement = { sql: "SELECT pg_advisory_xact_lock(hashtext('webhook-inbox schema'))" };
+
+export const BEGIN: Statement = { sql: 'BEGIN' };
+export const COMMIT: Statement = { sql: 'COMMIT' };
+
+/** What tells whether a server is one to store on, and which it is; all of it may be asked on a standby. */
+export const LOOK_AT_SERVER: Statement = {
+  sql: `
+    SELECT current_setting('transaction_read_only') AS read_only, current_setting('server_version_num') AS version_number,
+      current_setting('server_version') AS version, current_setting('server_encoding') AS encoding,
+      current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
+      current_setting('synchronous_standby_names') AS synchronous_standbys, pg_backend_pid() AS process_id,
+      CASE WHEN pg_is_in_recovery() THEN ''
+        ELSE (SELECT system_identifier FROM pg_control_system()) || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) END AS origin`,
+};
+
+/** What is there of the tables above: the version of the schema is asked by `READ_INBOX`. */
+export const LOOK_AT_TABLES: Statement = {
+  sql: `
+    SELECT to_regclass('inbox') IS NOT NULL AS has_inbox, to_regclass('messages') IS NOT NULL AS has_messages,
+      to_regclass('messages_by_text') IS NOT NULL AS has_text_index`,
+};
+
+export const READ_INBOX: Statement = {
+  sql: 'SELECT schema_version, (SELECT received_at FROM messages ORDER BY id DESC LIMIT 1) AS last_received_at FROM inbox',
+};
+
+/** Begins a generation named `name` where the newest one is of another origin, and selects the newest one. */
+export function enterGeneration(name: string, origin: string): Statement[] {
+  return [
+    BEGIN,
+    { sql: 'SELECT 1 FROM inbox FOR UPDATE' },
+    {
+      sql: `
+        INSERT INTO generations(generation, origin, begins_after) SELECT $1::text, $2::text, newest FROM inbox
+        WHERE $2::text IS DISTINCT FROM (SELECT origin FROM generations ORDER BY number DESC LIMIT 1)`,
+      parameters: [name, origin],
+    },
+    { sql: 'SELECT generation FROM generations ORDER BY number DESC LIMIT 1' },
+    COMMIT,
+  ];
+}
+
+/** The channel on which a commit tells of itself. */
+export const CHANNEL = 'webhook_inbox';
+export const LISTEN: Statement = { sql: `LISTEN ${CHANNEL}` };
+export const READ_NEWEST: Statement = { sql: 'SELECT newest FROM inbox' };
+export const READ_SIZE: Statement = { sql: 'SELECT pg_database_size(current_database()) AS bytes' };
+
+/** For a transaction alone: behind a pooler nothing else holds. */
+function limitsOf(statementTimeoutMs: number): Statement {
+  return {
+    sql: "SELECT set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true)",
+    parameters: [String(Math.ceil(statementTimeoutMs))],
+  };
+}
+
+/** Synced on the primary, and on the synchronous standbys where there are any, whatever a session has by default. */
+const SYNC_COMMIT: Statement = {
+  sql: `
+    SELECT set_config('synchronous_commit',
+      CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)`,
+};
+
+/**
+ * Takes the lock that orders all batches, and writes: a batch in which everything is a repeat waits for the standbys too, and so for
+ * what it repeats. No row where the tables are of another version. A statement by itself: those after it see what came before the lock.
+ */
+const takeIds = (count: number): Statement => ({
+  sql: `UPDATE inbox SET newest = newest + $1 WHERE ${IS_OF_THIS_VERSION}`, parameters: [String(count)],
+});
+
+const SENT = `
+  sent AS (
+    SELECT * FROM ROWS FROM (
+      json_to_recordset($1) AS (message_id text, "from" text, "to" text, ts text, text text, instant text)
+    ) WITH ORDINALITY AS message(message_id, from_number, to_number, ts, text, instant, place)
+  )`;
+
+/** Its parameters: the messages as JSON, how many those are, and when they came. It selects the places of what it has stored, from 1. */
+const STORE = `
+  WITH ${SENT}, stored AS (
+    INSERT INTO messages(id, message_id, from_number, to_number, ts, text, instant, received_at)
+    SELECT newest - $2 + place, message_id, from_number, to_number, ts, text, instant, $3::bigint
+    FROM sent CROSS JOIN inbox WHERE ${IS_OF_THIS_VERSION} ORDER BY place
+    ON CONFLICT (message_id) DO NOTHING
+    RETURNING id, from_number, instant
+  ), of_senders AS (
+    SELECT from_number, count(*) AS messages FROM stored GROUP BY from_number
+  ), counted_senders AS (
+    INSERT INTO senders SELECT from_number, messages FROM of_senders ORDER BY from_number
+    ON CONFLICT (from_number) DO UPDATE SET messages = senders.messages + excluded.messages
+    RETURNING from_number, messages
+  ), counted_instants AS (
+    INSERT INTO instants SELECT characters, left(instant, characters) AS prefix, count(*)
+    FROM stored CROSS JOIN (VALUES (10), (16)) AS lengths(characters) GROUP BY characters, prefix ORDER BY characters, prefix
+    ON CONFLICT (characters, prefix) DO UPDATE SET messages = instants.messages + excluded.messages
+  ), counted_arrivals AS (
+    INSERT INTO arrivals SELECT $3::bigint / ${MS_PER_MINUTE}, count(*) FROM stored HAVING count(*) > 0
+    ON CONFLICT (minute) DO UPDATE SET messages = arrivals.messages + excluded.messages
+  ), counted AS (
+    UPDATE inbox SET messages = messages + (SELECT count(*) FROM stored),
+      senders = senders + (SELECT count(*) FROM counted_senders JOIN of_senders USING (from_number, messages))
+  )
+  SELECT id - newest + $2 AS place FROM stored CROSS JOIN inbox`;
+
+/** With the same parameters but for the time: the places of what was there before, each with whether that is the same. */
+const COMPARE = `
+  WITH ${SENT}
+  SELECT place, (stored.from_number, stored.to_number, stored.ts, stored.text)
+    IS NOT DISTINCT FROM (sent.from_number, sent.to_number, sent.ts, sent.text) AS is_same
+  FROM sent JOIN messages AS stored USING (message_id) JOIN inbox ON stored.id <> newest - $2 + place
+  WHERE (SELECT count(*) FROM messages WHERE id > (SELECT newest - $2 FROM inbox)) < $2`;
+
+/** Where what a batch of statements selects stands among their results. */
+export const APPENDED = { lock: 3, stored: 4, repeated: 5 } as const;
+
+/** Stores a batch in one transaction. `receivedAt`: milliseconds since 1970. */
+export function append(messages: readonly Message[], receivedAt: number, timeoutMs: number): Statement[] {
+  const json = JSON.stringify(messages.map((message) => ({ ...message, instant: instantOf(message.ts) ?? message.ts })));
+  const count = String(messages.length);
+  return [
+    BEGIN, limitsOf(timeoutMs), SYNC_COMMIT, takeIds(messages.length),
+    { sql: STORE, parameters: [json, count, String(receivedAt)] },
+    { sql: COMPARE, parameters: [json, count] },
+    { sql: `NOTIFY ${CHANNEL}` },
+    COMMIT,
+  ];
+}
+
+/** A durable write that stores nothing; `APPENDED.lock` is where its lock is, too. */
+export const probe = (timeoutMs: number): Statement[] => [BEGIN, limitsOf(timeoutMs), SYNC_COMMIT, takeIds(0), COMMIT];
+
+/** Where the rows of a read begin among the results: before them is the one of the version, the row of `inbox`. */
+export const READ = { inbox: 2, rows: 3 } as const;
+
+/** Runs statements over one snapshot, behind a look at `inbox`, which has no row where the tables are of another version. */
+export function inSnapshot(statements: readonly Statement[], timeoutMs: number): Statement[] {
+  return [
+    { sql: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY' }, limitsOf(timeoutMs),
+    { sql: `SELECT newest, messages, senders FROM inbox WHERE ${IS_OF_THIS_VERSION}` }, ...statements, COMMIT,
+  ];
+}
+
+const COLUMNS = 'message_id, from_number, to_number, ts, text';
+
+/** Joins conditions, and numbers their parameters. */
+function createConditions() {
+  const parameters: (string | null)[] = [];
+  const conditions: string[] = [];
+  return {
+    parameters,
+    /** Returns how a statement names it. */
+    parameter: (value: string) => `$${parameters.push(value)}`,
+    require: (condition: string) => void conditions.push(condition),
+    where: () => (conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`),
+  };
+}
+
+/** A text has no NUL here, and neither is there one after which another could stand: what is behind it makes no difference. */
+const beforeNul = (text: string) => text.split('\0', 1)[0] ?? '';
+
+/** ASCII letters in either case, all else exact: `lower` of a text ordered by bytes folds those alone. */
+function holding(q: string): string {
+  const folded = q.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+  return `%${folded.replace(/[\\%_]/g, '\\$&')}%`;
+}
+
+/** Conditions that decide whether a message matches, not where the page begins. */
+function matching({ from, since, q }: Pick<MessageQuery, 'from' | 'since' | 'q'>) {
+  const conditions = createConditions();
+  if (from !== undefined) conditions.require(`from_number = ${conditions.parameter(from)}`);
+  if (since !== undefined) conditions.require(`instant >= ${conditions.parameter(since)}`);
+  if (q !== undefined) conditions.require(`lower(text) LIKE ${conditions.parameter(holding(q))}`);
+  return conditions;
+}
+
+/** How many messages match; the row of `inbox` tells how many there are in all. */
+export function countMatching({ from, since, q }: MessageQuery): Statement {
+  if (q === undefined && since === undefined && from !== undefined) {
+    return { sql: 'SELECT coalesce((SELECT messages FROM senders WHERE from_number = $1), 0) AS total', parameters: [from] };
+  }
+  if (q === undefined && from === undefined && since !== undefined) return { sql: COUNT_SINCE, parameters: [since] };
+  const { where, parameters } = matching({ ...(from !== undefined && { from }), ...(since !== undefined && { since }), ...(q !== undefined && { q }) });
+  return { sql: `SELECT count(*) AS total FROM messages ${where()}`, parameters };
+}
+
+/** Nothing that begins like the text before it comes after the two. */
+const LAST = "U&'\\+10FFFF'";
+
+/** Of the days behind, of the minutes behind on the same day, and of what is behind in the same minute, one by one. */
+const COUNT_SINCE = `
+  SELECT
+    (SELECT coalesce(sum(messages), 0) FROM instants WHERE characters = 10 AND prefix > left($1, 10))
+    + (SELECT coalesce(sum(messages), 0) FROM instants
+      WHERE characters = 16 AND prefix > left($1, 16) AND prefix < left($1, 10) || ${LAST})
+    + (SELECT count(*) FROM messages WHERE instant >= $1 AND instant < left($1, 16) || ${LAST}) AS total`;
+
+/** More matches than that are walked to in order; fewer are found, and then ordered. */
+const FEW_MATCHES = 10_000;
+
+/** The messages of a page, and one more where more follow. */
+export function listPage(query: MessageQuery): Statement {
+  const { after, limit, offset, q } = query;
+  const direction = directionOf(query);
+  const conditions = matching(query);
+  const count = conditions.where();
+  if (after !== undefined) {
+    const position = [after.instant, after.message_id].map((part) => conditions.parameter(beforeNul(part))).join(', ');
+    conditions.require(`(instant, message_id) ${direction === 'ASC' ? '>' : '<'} (${position})`);
+  }
+  const order = (table: string) => `ORDER BY ${table}instant ${direction}, ${table}message_id ${direction}`;
+  const bounds = `LIMIT ${conditions.parameter(String(limit + 1))} OFFSET ${conditions.parameter(String(offset))}`;
+  const keys = `SELECT id, instant, message_id FROM messages ${conditions.where()}`;
+  const wanted = q === undefined ? `${keys} ${order('')} ${bounds}` : `
+    WITH enough AS MATERIALIZED (SELECT count(*) AS matches FROM (SELECT 1 FROM messages ${count} LIMIT ${FEW_MATCHES + 1}) AS first)
+    (${keys} AND (SELECT matches FROM enough) > ${FEW_MATCHES} ${order('')} ${bounds})
+    UNION ALL
+    (SELECT * FROM (${keys} AND (SELECT matches FROM enough) <= ${FEW_MATCHES} OFFSET 0) AS few ${order('')} ${bounds})`;
+  return {
+    sql: `
+      SELECT ${COLUMNS.split(', ').map((column) => `message.${column}`).join(', ')}, message.instant
+      FROM (${wanted}) AS wanted JOIN messages AS message USING (id) ${order('message.')}`,
+    parameters: conditions.parameters,
+  };
+}
+
+export const TOP: Statement = { sql: `SELECT from_number, messages FROM senders ORDER BY messages DESC, from_number LIMIT ${TOP_SENDERS}` };
+
+/** The `ts` of the message that comes first in that direction. */
+export const tsAtEnd = (direction: 'ASC' | 'DESC'): Statement =>
+  ({ sql: `SELECT ts FROM messages ORDER BY instant ${direction}, message_id ${direction} LIMIT 1` });
+
+export const listArrivals = (sinceMinute: number): Statement =>
+  ({ sql: 'SELECT minute, messages FROM arrivals WHERE minute >= $1 ORDER BY minute', parameters: [String(sinceMinute)] });
+
+/** How far the next rows go that are to be looked at: the last id of them, and how many those are. */
+export const endOfNext = (after: Sequence, most: number): Statement => ({
+  sql: 'SELECT max(id) AS last, count(*) AS looked_at FROM (SELECT id FROM messages WHERE id > $1 ORDER BY id LIMIT $2) AS next',
+  parameters: [after, String(most)],
+});
+
+/** Those of them that match, in the order of storing. */
+export function listStored({ after, limit, ...filter }: StoredQuery, most: number): Statement {
+  const conditions = matching(filter);
+  const begin = conditions.parameter(after);
+  conditions.require(`id > ${begin}`);
+  const next = `SELECT id FROM messages WHERE id > ${begin} ORDER BY id LIMIT ${conditions.parameter(String(most))}`;
+  conditions.require(`id <= (SELECT max(id) FROM (${next}) AS next)`);
+  return {
+    sql: `SELECT id AS sequence, ${COLUMNS} FROM messages ${conditions.where()} ORDER BY id LIMIT ${conditions.parameter(String(limit))}`,
+    parameters: conditions.parameters,
+  };
+}
+
+/** Whether a sequence of a generation still means the same; no row where the generation is not known. A sequence can be of any size. */
+export const holds = (generation: string, sequence: Sequence): Statement => ({
+  sql: `
+    SELECT $1::numeric <= coalesce(
+      (SELECT begins_after FROM generations AS next WHERE next.number > own.number ORDER BY next.number LIMIT 1),
+      (SELECT newest FROM inbox)
+    ) AS holds FROM generations AS own WHERE generation = $2`,
+  parameters: [sequence, beforeNul(generation)],
+});

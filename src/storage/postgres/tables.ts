@@ -1,0 +1,84 @@
+/** The tables of a database: made by the first receiver that finds none, else asked what they are. */
+import { randomBytes } from 'node:crypto';
+import { StartRefused } from '../../errors.ts';
+import type { Connection, Statement } from './connection.ts';
+import { PostgresError } from './failures.ts';
+import {
+  BEGIN, COMMIT, CREATE_TABLES, CREATE_TEXT_INDEX, enterGeneration, LOCK_SCHEMA, LOOK_AT_TABLES, READ_INBOX, SCHEMA_VERSION,
+} from './sql.ts';
+
+const LOOK_TIMEOUT_MS = 2000;
+/** Another receiver may be making them. */
+const MAKE_TIMEOUT_MS = 30_000;
+const GENERATION_BYTES = 8;
+const INSUFFICIENT_PRIVILEGE = '42501';
+const SCHEMA_FILE = 'scripts/postgres/schema.sql';
+
+export interface Tables {
+  /** The name of what positions are handed out in. */
+  readonly generation: string;
+  /** When the newest message was received, in milliseconds since 1970. */
+  readonly lastStoredAt: number | undefined;
+  /** Whether a search has an index; otherwise it looks at every text. */
+  readonly hasTextIndex: boolean;
+}
+
+/**
+ * Makes the tables where there are none, and begins a generation where `origin` is another one than before. Throws StartRefused where
+ * somebody has to change something first, PostgresError and ConnectionFailed.
+ */
+export async function openTables(connection: Connection, origin: string): Promise<Tables> {
+  const run = async (statements: readonly Statement[], timeoutMs = LOOK_TIMEOUT_MS) =>
+    (await connection.run(statements, timeoutMs)).results.map(({ rows }) => rows[0] ?? {});
+  const look = async () => (await run([LOOK_AT_TABLES]))[0] ?? {};
+
+  let found = await look();
+  if (found['has_inbox'] !== 't') {
+    await makeTables(connection);
+    found = await look();
+  }
+  const [inbox = {}] = await run([READ_INBOX]);
+  const version = Number(inbox['schema_version']);
+  if (version !== SCHEMA_VERSION) {
+    throw new StartRefused([`DATABASE_URL: the database has tables of schema ${version}, and this version knows ${SCHEMA_VERSION} alone`]);
+  }
+  const name = randomBytes(GENERATION_BYTES).toString('hex');
+  const entered = await run(enterGeneration(name, origin));
+  const lastReceivedAt = inbox['last_received_at'];
+  return {
+    generation: entered[3]?.['generation'] ?? name,
+    lastStoredAt: typeof lastReceivedAt === 'string' ? Number(lastReceivedAt) : undefined,
+    hasTextIndex: found['has_text_index'] === 't',
+  };
+}
+
+async function makeTables(connection: Connection): Promise<void> {
+  try {
+    // A receiver that had to wait for the lock finds them made.
+    const { results } = await connection.run([BEGIN, LOCK_SCHEMA, LOOK_AT_TABLES, COMMIT], MAKE_TIMEOUT_MS);
+    const found = results[2]?.rows[0] ?? {};
+    if (found['has_inbox'] === 't') return;
+    if (found['has_messages'] === 't') {
+      throw new StartRefused(['DATABASE_URL: the database has a table messages that is not of this service: name another database']);
+    }
+    await connection.run([BEGIN, LOCK_SCHEMA, ...CREATE_TABLES.map((sql) => ({ sql })), COMMIT], MAKE_TIMEOUT_MS);
+  } catch (error) {
+    if (!(error instanceof PostgresError)) throw error;
+    if (error.sqlstate === INSUFFICIENT_PRIVILEGE) {
+      throw new StartRefused([`DATABASE_URL: the user may not create tables: let the owner of the database run ${SCHEMA_FILE}`]);
+    }
+    // Made by another receiver in between.
+    if (!['42P07', '23505'].includes(error.sqlstate)) throw error;
+    return;
+  }
+  await makeTextIndex(connection);
+}
+
+/** Where it cannot be had, searches do without. */
+async function makeTextIndex(connection: Connection): Promise<void> {
+  try {
+    await connection.run([BEGIN, ...CREATE_TEXT_INDEX.map((sql) => ({ sql })), COMMIT], MAKE_TIMEOUT_MS);
+  } catch (error) {
+    if (!(error instanceof PostgresError)) throw error;
+  }
+}

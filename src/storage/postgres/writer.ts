@@ -1,0 +1,112 @@
+import { StorageUnavailable, type UnavailableReason } from '../../errors.ts';
+import type { Message } from '../../message.ts';
+import type { AppendOutcome, StorageObserver } from '../storage.ts';
+import { createProof } from '../write-proof.ts';
+import type { Connection, Ran, Statement } from './connection.ts';
+import { kindOf } from './failures.ts';
+import { reasonOf } from './reasons.ts';
+import { append, APPENDED, probe } from './sql.ts';
+
+/** Longer than any server that answers takes; a commit is given up by then. */
+const WRITE_TIMEOUT_MS = 4000;
+
+export interface Writer {
+  /** Commits these with all others that wait. Rejects with StorageUnavailable. */
+  commit(messages: readonly Message[]): Promise<readonly AppendOutcome[]>;
+  /** Makes a write durable where none was lately or something failed. Rejects with StorageUnavailable. */
+  probe(): Promise<void>;
+}
+
+export interface WriterOptions {
+  /** The session to write in. Throws StorageUnavailable where there is none. */
+  readonly connection: () => Connection;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  readonly observer: Pick<StorageObserver, 'batchCommitted' | 'replicationCut'>;
+}
+
+/** Messages that came together; none: a probe. */
+interface Batch {
+  readonly messages: readonly Message[];
+  resolve(outcomes: readonly AppendOutcome[]): void;
+  reject(error: StorageUnavailable): void;
+}
+
+/** One transaction at a time, in one round trip: all that comes during one makes up the next. */
+export function createWriter({ connection, now, observer }: WriterOptions): Writer {
+  const proof = createProof();
+  let waiting: Batch[] = [];
+  let isWorking = false;
+
+  function add(messages: readonly Message[]): Promise<readonly AppendOutcome[]> {
+    return new Promise((resolve, reject) => {
+      waiting.push({ messages, resolve, reject });
+      if (!isWorking) void work();
+    });
+  }
+
+  async function work(): Promise<void> {
+    isWorking = true;
+    while (waiting.length > 0) {
+      const batches = waiting;
+      waiting = [];
+      try {
+        const outcomes = await store(batches.flatMap(({ messages }) => messages));
+        let begin = 0;
+        for (const { messages, resolve } of batches) resolve(outcomes.slice(begin, begin += messages.length));
+      } catch (error) {
+        const unavailable = new StorageUnavailable(reasonOf(error));
+        for (const { reject } of batches) reject(unavailable);
+      }
+    }
+    isWorking = false;
+  }
+
+  async function store(messages: readonly Message[]): Promise<AppendOutcome[]> {
+    const beganAt = performance.now();
+    const statements = messages.length === 0 ? probe(WRITE_TIMEOUT_MS) : append(messages, now(), WRITE_TIMEOUT_MS);
+    const { results, warnings } = await runAgainOnce(connection(), statements);
+    if (results.at(-1)?.command !== 'COMMIT') throw new StorageUnavailable('the database failed');
+    if (results[APPENDED.lock]?.affected !== 1) throw new StorageUnavailable('the tables are of another version');
+    // Such as that the wait for the standby was cut short: committed here, and perhaps nowhere else.
+    if (warnings.length > 0) {
+      observer.replicationCut();
+      throw new StorageUnavailable('the commit was not replicated');
+    }
+    if (messages.length > 0) observer.batchCommitted(messages.length, (performance.now() - beganAt) / 1000);
+    return messages.length === 0 ? [] : outcomesOf(messages.length, results);
+  }
+
+  return {
+    commit: (messages) => proof.ofCommit(add(messages)),
+    async probe() {
+      const refused: UnavailableReason | undefined = proof.refusedFor();
+      if (refused !== undefined) throw new StorageUnavailable(refused);
+      if (!proof.holds()) await proof.of(add([]), true);
+    },
+  };
+}
+
+/** Again at once where the server could not put this transaction in order with others: nothing of it is stored. */
+async function runAgainOnce(connection: Connection, statements: readonly Statement[]): Promise<Ran> {
+  try {
+    return await connection.run(statements, WRITE_TIMEOUT_MS);
+  } catch (error) {
+    if (kindOf(error) !== 'retry at once') throw error;
+    return await connection.run(statements, WRITE_TIMEOUT_MS);
+  }
+}
+
+/** Of each message: those that were stored, and those that were there, the same or not. */
+function outcomesOf(count: number, results: Ran['results']): AppendOutcome[] {
+  const outcomes = new Map<number, AppendOutcome>();
+  for (const { place } of results[APPENDED.stored]?.rows ?? []) outcomes.set(Number(place), 'stored');
+  for (const { place, is_same } of results[APPENDED.repeated]?.rows ?? []) {
+    outcomes.set(Number(place), is_same === 't' ? 'duplicate' : 'conflicting_duplicate');
+  }
+  return Array.from({ length: count }, (_, index) => {
+    const outcome = outcomes.get(index + 1);
+    if (outcome === undefined) throw new StorageUnavailable('the database failed');
+    return outcome;
+  });
+}
