@@ -1,6 +1,8 @@
 /** What a query means, whatever storage answers it: the order of messages, what of it a page shows, what is counted. */
 import type { Message } from '../message.ts';
-import { type MessagePage, type MessageQuery, type Position, type Sequence, STORED_PART_BYTES, type StoredMessages, type StoredQuery } from './storage.ts';
+import {
+  STORED_PART_BYTES, type MessagePage, type MessageQuery, type Position, type Sequence, type StoredMessages, type StoredQuery,
+} from './storage.ts';
 
 /** So many senders stand in the statistics. */
 export const TOP_SENDERS = 10;
@@ -78,7 +80,9 @@ type StoredItem = StoredMessages['items'][number];
  * A part of what was stored. `matching`: what matches among the next messages, in order, at most `limit`; what is not taken is not asked
  * for. `last`: the last of those that were looked at, and `count` how many those are.
  */
-export function toPart(query: StoredQuery, matching: Iterable<StoredItem>, { last, count }: { last: Sequence; count: number }): StoredMessages {
+export function toPart(
+  query: StoredQuery, matching: Iterable<StoredItem>, { last, count }: { readonly last: Sequence; readonly count: number },
+): StoredMessages {
   const items: StoredItem[] = [];
   let bytes = 0;
   let isCut = false;

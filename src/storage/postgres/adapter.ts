@@ -8,7 +8,7 @@ import type { Message } from '../../message.ts';
 import { commitInTime } from '../commit-deadline.ts';
 import { createGroupCommit, QUEUE_CAPACITY } from '../group-commit.ts';
 import { createReads, startReaders } from '../reads.ts';
-import type { AppendOutcome, Storage, StorageOptions } from '../storage.ts';
+import type { AppendOutcome, Engine, Storage, StorageOptions } from '../storage.ts';
 import type { Target } from './connection.ts';
 import { createReader } from './reader.ts';
 import { keepSessions, type Sessions } from './sessions.ts';
@@ -32,57 +32,76 @@ const NO_STANDBY = 'no synchronous standby is configured (synchronous_standby_na
 
 /** Resolves once a server is connected, or could not be. Throws StartRefused where somebody has to change something first. */
 export async function openPostgresStorage(options: PostgresStorageOptions): Promise<Storage> {
-  const { targets, mayListen, requiresStandby, queryTimeoutMs, now, observer } = options;
-  let watcher: Watcher | undefined;
-  let last: Sessions | undefined;
-  let lastStoredAt: number | undefined;
-
-  function take(sessions: Sessions | undefined): void {
-    watcher?.stop();
-    watcher = undefined;
-    if (sessions === undefined) return;
-    const { primary, tables } = sessions;
-    if (last !== undefined && last.primary.origin !== primary.origin) observer.failedOver();
-    lastStoredAt = tables.lastStoredAt ?? lastStoredAt;
-    watcher = startWatcher(sessions.watcher, mayListen && !primary.isPooled, arrived);
-    warn(sessions);
-    last = sessions;
-  }
-  function arrived(): void {
-    lastStoredAt = now();
-    observer.arrived();
-  }
-  function warn({ primary, tables }: Sessions): void {
-    const warnings = [
-      ...(primary.hasSynchronousStandby ? [] : [NO_STANDBY]),
-      ...(tables.hasTextIndex ? [] : ['pg_trgm and the index messages_by_text are not there: a search looks at every text']),
-      ...(primary.isPooled ? ['a pooler is in between: other receivers\' messages are looked for once a second'] : []),
-    ];
-    for (const warning of warnings) observer.notice('WARNING', 'config_warning', { warning: `DATABASE_URL: ${warning}` });
-  }
-
-  const keeper = keepSessions({
-    targets, notified: arrived, onChange: take, notice: observer.notice,
-    check(primary) {
-      if (requiresStandby && !primary.hasSynchronousStandby) throw new StartRefused([`REQUIRE_HARDENED: DATABASE_URL: ${NO_STANDBY}`]);
-    },
-  });
-  const connected = (): Sessions => {
-    const sessions = keeper.current();
-    if (sessions === undefined) throw new StorageUnavailable(keeper.reason());
-    return sessions;
-  };
-  const isConnected = () => keeper.current() !== undefined;
+  const { queryTimeoutMs, now, observer } = options;
+  const link = await openLink(options);
   const readers = await startReaders(queryTimeoutMs, (readClass, nextJob) =>
-    createReader(nextJob, () => connected().readers[readClass], isConnected));
-  const writer = createWriter({ connection: () => connected().writer, now, observer });
+    createReader(nextJob, () => link.connected().readers[readClass], link.isConnected));
+  const writer = createWriter({ connection: () => link.connected().writer, now, observer });
   const commit: Writer['commit'] = async (messages) => {
     const outcomes = await writer.commit(messages);
-    if (outcomes.includes('stored')) lastStoredAt = now();
+    if (outcomes.includes('stored')) link.noteStored();
     return outcomes;
   };
   const groupCommit = createGroupCommit<Message, AppendOutcome>({ capacity: QUEUE_CAPACITY, commit: commitInTime(commit) });
 
+  return {
+    append: groupCommit.add,
+    hasRoom: groupCommit.hasRoom,
+    ...createReads(readers.ask, BEFORE_ALL),
+    async probe() {
+      link.connected();
+      await writer.probe();
+    },
+    async sizes() {
+      return { databaseBytes: await link.databaseBytes(), walBytes: undefined, indexBytes: undefined, freeDiskBytes: undefined };
+    },
+    queueDepth: groupCommit.depth,
+    readsWaiting: readers.waiting,
+    indexLag: () => 0,
+    lastStoredAt: link.lastStoredAt,
+    degraded: () => [],
+    engine: link.engine,
+    get generation() {
+      return link.generation();
+    },
+    // Whatever happens to a server, another one may come.
+    failure: new Promise(() => {}),
+    async close() {
+      await groupCommit.close();
+      await readers.close();
+      await link.close();
+    },
+  };
+}
+
+/** The sessions of now, and what is known of their server. */
+async function openLink({ targets, mayListen, requiresStandby, now, observer }: PostgresStorageOptions) {
+  let watcher: Watcher | undefined;
+  let last: Sessions | undefined;
+  let lastStoredAt: number | undefined;
+
+  const noteStored = () => { lastStoredAt = now(); };
+  function arrived(): void {
+    noteStored();
+    observer.arrived();
+  }
+  const keeper = keepSessions({
+    targets, notified: arrived, notice: observer.notice,
+    check({ hasSynchronousStandby }) {
+      if (requiresStandby && !hasSynchronousStandby) throw new StartRefused([`REQUIRE_HARDENED: DATABASE_URL: ${NO_STANDBY}`]);
+    },
+    onChange(sessions) {
+      watcher?.stop();
+      watcher = undefined;
+      if (sessions === undefined) return;
+      const { primary, tables } = sessions;
+      if (last !== undefined && last.primary.origin !== primary.origin) observer.failedOver();
+      lastStoredAt = tables.lastStoredAt ?? lastStoredAt;
+      watcher = startWatcher(sessions.watcher, mayListen && !primary.isPooled, arrived);
+      for (const warning of warningsOf(sessions)) observer.notice('WARNING', 'config_warning', { warning: `DATABASE_URL: ${warning}` });
+      last = sessions;
+    },
+  });
   try {
     await Promise.race([keeper.firstTried, delay(START_PATIENCE_MS, undefined, { ref: false })]);
   } catch (error) {
@@ -90,34 +109,33 @@ export async function openPostgresStorage(options: PostgresStorageOptions): Prom
     throw error;
   }
 
+  const isConnected = () => keeper.current() !== undefined;
   return {
-    append: groupCommit.add,
-    hasRoom: groupCommit.hasRoom,
-    ...createReads(readers.ask, BEFORE_ALL),
-    async probe() {
-      connected();
-      await writer.probe();
+    isConnected,
+    /** Throws StorageUnavailable where there are none. */
+    connected(): Sessions {
+      const sessions = keeper.current();
+      if (sessions === undefined) throw new StorageUnavailable(keeper.reason());
+      return sessions;
     },
-    async sizes() {
-      return { databaseBytes: await watcher?.size(), walBytes: undefined, indexBytes: undefined, freeDiskBytes: undefined };
-    },
-    queueDepth: groupCommit.depth,
-    readsWaiting: readers.waiting,
-    indexLag: () => 0,
+    noteStored,
     lastStoredAt: () => lastStoredAt,
-    degraded: () => [],
-    engine: () => ({
+    databaseBytes: async () => await watcher?.size(),
+    generation: () => last?.tables.generation ?? '',
+    engine: (): Engine => ({
       name: 'postgresql', version: last?.primary.version, host: last?.primary.target.host, isConnected: isConnected(),
     }),
-    get generation() {
-      return last?.tables.generation ?? '';
-    },
-    failure: new Promise(() => {}),
     async close() {
-      await groupCommit.close();
-      await readers.close();
       watcher?.stop();
       await keeper.close();
     },
   };
+}
+
+function warningsOf({ primary, tables }: Sessions): string[] {
+  return [
+    ...(primary.hasSynchronousStandby ? [] : [NO_STANDBY]),
+    ...(tables.hasTextIndex ? [] : ['pg_trgm and the index messages_by_text are not there: a search looks at every text']),
+    ...(primary.isPooled ? ['a pooler is in between: messages that other receivers store are looked for once a second'] : []),
+  ];
 }

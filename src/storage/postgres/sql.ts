@@ -246,12 +246,13 @@ function matching({ from, since, q }: Pick<MessageQuery, 'from' | 'since' | 'q'>
 }
 
 /** How many messages match; the row of `inbox` tells how many there are in all. */
-export function countMatching({ from, since, q }: MessageQuery): Statement {
+export function countMatching(query: MessageQuery): Statement {
+  const { from, since, q } = query;
   if (q === undefined && since === undefined && from !== undefined) {
     return { sql: 'SELECT coalesce((SELECT messages FROM senders WHERE from_number = $1), 0) AS total', parameters: [from] };
   }
   if (q === undefined && from === undefined && since !== undefined) return { sql: COUNT_SINCE, parameters: [since] };
-  const { where, parameters } = matching({ ...(from !== undefined && { from }), ...(since !== undefined && { since }), ...(q !== undefined && { q }) });
+  const { where, parameters } = matching(query);
   return { sql: `SELECT count(*) AS total FROM messages ${where()}`, parameters };
 }
 
@@ -286,7 +287,8 @@ export function listPage(query: MessageQuery): Statement {
     WITH enough AS MATERIALIZED (SELECT count(*) AS matches FROM (SELECT 1 FROM messages ${count} LIMIT ${FEW_MATCHES + 1}) AS first)
     (${keys} AND (SELECT matches FROM enough) > ${FEW_MATCHES} ${order('')} ${bounds})
     UNION ALL
-    (SELECT * FROM (${keys} AND (SELECT matches FROM enough) <= ${FEW_MATCHES} OFFSET 0) AS few ${order('')} ${bounds})`;
+    (SELECT * FROM (${keys} AND (SELECT matches FROM enough) <= ${FEW_MATCHES} OFFSET 0) AS few
+      ${order('')} ${bounds})`;
   return {
     sql: `
       SELECT ${COLUMNS.split(', ').map((column) => `message.${column}`).join(', ')}, message.instant

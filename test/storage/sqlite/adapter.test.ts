@@ -3,22 +3,31 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
+import type { Storage } from '../../../src/storage/storage.ts';
 import { message } from '../../support/messages.ts';
 import { openTestStorage } from '../../support/storage.ts';
-import { temporaryFolder } from '../../support/temporary.ts';
+import { type Scope, temporaryFolder } from '../../support/temporary.ts';
+import { waitFor } from '../../support/wait.ts';
 import { testStorageContract } from '../contract.ts';
 
 testStorageContract('the SQLite adapter', async (t) => {
   const path = join(temporaryFolder(t), 'app.db');
-  const storage = await openTestStorage(t, path);
+  const storage = await openComplete(t, path);
   return {
     storage,
     async reopen() {
       await storage.close();
-      return openTestStorage(t, path);
+      return openComplete(t, path);
     },
   };
 });
+
+/** Its start does not wait for long until the index can be used. */
+async function openComplete(scope: Scope, path: string): Promise<Storage> {
+  const storage = await openTestStorage(scope, path);
+  await waitFor('the read index', () => storage.degraded().length === 0);
+  return storage;
+}
 
 describe('probing', () => {
   test('lets the disk rest after a write that went well, looks all the same, and writes again after a failure', async (t) => {
