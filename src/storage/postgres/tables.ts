@@ -3,9 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { StartRefused } from '../../errors.ts';
 import type { Connection, Statement } from './connection.ts';
 import { PostgresError } from './failures.ts';
-import {
-  BEGIN, COMMIT, CREATE_TABLES, CREATE_TEXT_INDEX, enterGeneration, LOCK_SCHEMA, LOOK_AT_TABLES, READ_INBOX, SCHEMA_VERSION,
-} from './sql.ts';
+import { CREATE_TABLES, CREATE_TEXT_INDEX, LOCK_SCHEMA, LOOK_AT_TABLES, SCHEMA_VERSION } from './schema.ts';
+import { BEGIN, COMMIT, enterGeneration, READ_INBOX } from './sql.ts';
 
 const LOOK_TIMEOUT_MS = 2000;
 /** Another receiver may be making them. */

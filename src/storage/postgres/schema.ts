@@ -1,0 +1,76 @@
+/** The tables that PostgreSQL keeps messages in. */
+import type { Statement } from './connection.ts';
+
+/** A receiver works with its own version alone, and every transaction looks. */
+export const SCHEMA_VERSION = 1;
+/** SQL that is true of the row of `inbox`. */
+export const IS_OF_THIS_VERSION = `schema_version = ${SCHEMA_VERSION}`;
+
+/**
+ * What a database has to have (also in `scripts/postgres/schema.sql`, for an owner to run it). All texts are ordered by bytes.
+ *
+ * - `messages`: `id` is the order of storing, without gaps but for repeats; `instant` what messages are ordered by (`instantOf`);
+ *   `received_at` a receiver's time in milliseconds since 1970.
+ * - `inbox`, one row: the id given out last, and how many messages and senders there are. Whoever stores locks it first, and has it until
+ *   its commit: so ids are in the order of commits, and a reader that follows them skips none.
+ * - `senders`, `arrivals`: messages by sender, and by the minute since 1970 in which they came. `instants`: by the first 10 characters of
+ *   their `instant`, a day, and by the first 16, a minute.
+ * - `generations`: a row each time that the server is another one than before, or was promoted or restored (`origin`): its random name,
+ *   and the newest id of before it. A position that was handed out in an earlier one holds up to there.
+ */
+export const CREATE_TABLES: readonly string[] = [
+  `CREATE TABLE messages(
+  id bigint PRIMARY KEY,
+  message_id text COLLATE "C" NOT NULL UNIQUE,
+  from_number text COLLATE "C" NOT NULL,
+  to_number text COLLATE "C" NOT NULL,
+  ts text COLLATE "C" NOT NULL,
+  text text COLLATE "C",
+  instant text COLLATE "C" NOT NULL,
+  received_at bigint
+)`,
+  'CREATE INDEX messages_by_instant ON messages(instant, message_id) INCLUDE (id)',
+  'CREATE INDEX messages_by_sender ON messages(from_number, instant, message_id) INCLUDE (id)',
+  `CREATE TABLE senders(
+  from_number text COLLATE "C" PRIMARY KEY,
+  messages bigint NOT NULL
+) WITH (fillfactor = 70)`,
+  'CREATE INDEX senders_by_messages ON senders(messages DESC, from_number)',
+  `CREATE TABLE instants(
+  characters smallint,
+  prefix text COLLATE "C",
+  messages bigint NOT NULL,
+  PRIMARY KEY (characters, prefix)
+) WITH (fillfactor = 70)`,
+  'CREATE TABLE arrivals(minute bigint PRIMARY KEY, messages bigint NOT NULL) WITH (fillfactor = 70)',
+  `CREATE TABLE generations(
+  number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  generation text COLLATE "C" NOT NULL UNIQUE,
+  origin text NOT NULL,
+  begins_after bigint NOT NULL
+)`,
+  `CREATE TABLE inbox(
+  only_row smallint PRIMARY KEY CHECK (only_row = 1),
+  schema_version integer NOT NULL,
+  newest bigint NOT NULL,
+  messages bigint NOT NULL,
+  senders bigint NOT NULL
+) WITH (fillfactor = 10)`,
+  `INSERT INTO inbox VALUES (1, ${SCHEMA_VERSION}, 0, 0, 0)`,
+];
+
+/** Where an extension can be had that its owner may create: a search then finds its candidates in an index. */
+export const CREATE_TEXT_INDEX: readonly string[] = [
+  'CREATE EXTENSION IF NOT EXISTS pg_trgm',
+  'CREATE INDEX messages_by_text ON messages USING gin (lower(text) gin_trgm_ops) WITH (gin_pending_list_limit = 512)',
+];
+
+/** Held while the tables are made, so that of several receivers one makes them. */
+export const LOCK_SCHEMA: Statement = { sql: "SELECT pg_advisory_xact_lock(hashtext('webhook-inbox schema'))" };
+
+/** What is there of them. */
+export const LOOK_AT_TABLES: Statement = {
+  sql: `
+    SELECT to_regclass('inbox') IS NOT NULL AS has_inbox, to_regclass('messages') IS NOT NULL AS has_messages,
+      to_regclass('messages_by_text') IS NOT NULL AS has_text_index`,
+};
