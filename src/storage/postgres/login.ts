@@ -83,6 +83,16 @@ function exclusiveOr(a: Buffer, b: Buffer): Buffer {
   return Buffer.from(a.map((byte, index) => byte ^ (b[index] ?? 0)));
 }
 
+/** The client's proof and the server's signature (RFC 5802 section 3). `exchanged`: its AuthMessage. */
+export async function deriveProofs(password: string, { salt, iterations }: { salt: Buffer; iterations: number }, exchanged: string) {
+  const salted = await deriveKey(prepare(password), salt, iterations, KEY_BYTES, 'sha256');
+  const clientKey = hmac(salted, 'Client Key');
+  return {
+    proof: exclusiveOr(clientKey, hmac(sha256(clientKey), exchanged)),
+    serverSignature: hmac(hmac(salted, 'Server Key'), exchanged),
+  };
+}
+
 /** The client's side of one exchange. */
 export interface Scram {
   readonly mechanism: string;
@@ -115,13 +125,10 @@ export function createScram(mechanisms: readonly string[], password: string, { b
         const wanted = `${MIN_ITERATIONS} to ${MAX_ITERATIONS}`;
         throw new LoginRefused(`the server stores the password with ${read.iterations} iterations: set it anew with ${wanted}`);
       }
-      const salted = await deriveKey(prepare(password), read.salt, read.iterations, KEY_BYTES, 'sha256');
       const withoutProof = `c=${bound},r=${read.nonce}`;
-      const signed = `${firstBare},${serverFirst},${withoutProof}`;
-      const clientKey = hmac(salted, 'Client Key');
-      const proof = exclusiveOr(clientKey, hmac(sha256(clientKey), signed));
-      serverSignature = hmac(hmac(salted, 'Server Key'), signed);
-      return `${withoutProof},p=${proof.toString('base64')}`;
+      const proofs = await deriveProofs(password, read, `${firstBare},${serverFirst},${withoutProof}`);
+      serverSignature = proofs.serverSignature;
+      return `${withoutProof},p=${proofs.proof.toString('base64')}`;
     },
     verify: (serverFinal) => {
       const [, encoded] = /^v=([A-Za-z0-9+/]{43}=)(?:,|$)/.exec(serverFinal) ?? [];
