@@ -1,9 +1,9 @@
 /** Throw-away PostgreSQL servers, from what is installed: in PATH, or else the newest where Debian puts them. */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { chownSync, copyFileSync, existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
+import { freePort } from './free-port.ts';
 import { temporaryFolder, type Scope } from './temporary.ts';
 import { waitFor } from './wait.ts';
 
@@ -17,13 +17,15 @@ const folders = [
   ...(process.env['PATH'] ?? '').split(delimiter),
   ...globSync('/usr/lib/postgresql/*/bin').toSorted((a, b) => versionOf(b) - versionOf(a)),
 ];
-const binaries = folders.find((folder) => ['initdb', 'postgres', 'psql'].every((name) => existsSync(join(folder, name))));
+/** The folder of the programs. */
+export const binaries = folders.find((folder) => ['initdb', 'postgres', 'psql'].every((name) => existsSync(join(folder, name))));
 
 /** False where PostgreSQL is not installed: `describe('…', { skip: !isInstalled && NOT_INSTALLED }, …)`. */
 export const isInstalled = binaries !== undefined;
 export const NOT_INSTALLED = 'PostgreSQL is not installed';
 
-const user = process.getuid?.() === 0 ? { uid: UNPRIVILEGED, gid: UNPRIVILEGED } : {};
+/** Whom to be where this process is root, for spawn(). */
+export const user = process.getuid?.() === 0 ? { uid: UNPRIVILEGED, gid: UNPRIVILEGED } : {};
 const binary = (name: string) => join(binaries ?? '', name);
 const run = promisify(execFile);
 
@@ -57,15 +59,6 @@ export interface Postgres {
   kill(): Promise<void>;
   /** Ends it in order where it runs, and starts it again on the same port with the same data. */
   restart(): Promise<void>;
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().on('error', reject).listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 }
 
 async function initialise(folder: string, dataFolder: string, { settings = {}, hba = [], password, files = {} }: PostgresOptions): Promise<void> {
