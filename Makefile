@@ -1,12 +1,12 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run build test test-browser test-container sbom release torture bench coverage send up down logs clean
+.PHONY: help run build test test-browser test-container sbom release torture torture-cluster bench coverage send up down logs clean
 
 SECRET_FILE := .development-secret
 TOOLS := node_modules/.package-lock.json
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build $(SECRET_FILE) ## Build and serve on http://127.0.0.1:8000, database ./app.db
 	@scripts/run
@@ -31,6 +31,9 @@ release: $(TOOLS) ## Write the release archive, bills of materials and SHA256SUM
 
 torture: build ## Run the long failure and overload scenarios and print their figures (minutes)
 	@scripts/node test/torture/run.ts $(ARGS)
+
+torture-cluster: build ## Kill, freeze and cut off the nodes of a PostgreSQL cluster (Debian's postgresql, patroni and etcd-server have to be installed)
+	@scripts/node test/torture/cluster.ts $(ARGS)
 
 bench: build ## Measure speed and draw it into .bench/ (some 25 minutes); options: make bench ARGS="--help"
 	@scripts/node test/bench/run.ts $(ARGS)

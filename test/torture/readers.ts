@@ -6,11 +6,9 @@ import { message, sign } from '../support/messages.ts';
 import { connectRaw } from '../support/raw-http.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { waitFor } from '../support/wait.ts';
-import { atMost, createIds, exactly, residentMegabytes, startTarget, type Scenario } from './scenario.ts';
+import { atMost, createIds, eachOnce, exactly, residentMegabytes, startTarget, type Scenario } from './scenario.ts';
 
 const SENDERS = 8;
-const eachOnce = (what: string, ids: readonly string[], messages: number) =>
-  exactly(`${what}, and how many of them are distinct`, `${ids.length}, ${new Set(ids).size}`, `${messages}, ${messages}`);
 
 const AT_END = 60;
 const BEHIND = 40;

@@ -23,6 +23,9 @@ export const atLeast = (what: string, measured: number, bound: number, unit = ''
   ({ what, measured: `${Math.round(measured * 10) / 10}${unit}`, bound: `≥ ${bound}${unit}`, holds: measured >= bound });
 export const exactly = (what: string, measured: string | number, bound: string | number): Figure =>
   ({ what, measured: String(measured), bound: String(bound), holds: measured === bound });
+/** Ids that came, each once, and as many as there are messages. */
+export const eachOnce = (what: string, ids: readonly string[], messages: number) =>
+  exactly(`${what}, and how many of them are distinct`, `${ids.length}, ${new Set(ids).size}`, `${messages}, ${messages}`);
 
 export interface Target {
   readonly server: ServerProcess;
