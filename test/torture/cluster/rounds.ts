@@ -10,14 +10,17 @@ interface Mishap {
 }
 
 const MISHAPS: ReadonlyMap<string, Mishap> = new Map<string, Mishap>([
-  ['kill -9 of the primary', { befall: (primary) => primary.kill(), mend: (before) => before.start() }],
-  ['SIGSTOP of the primary', { befall: (primary) => primary.freeze(), mend: (before) => before.thaw() }],
-  ['the primary cut off', { befall: (primary) => primary.cutOff(), mend: (before) => before.reconnect() }],
-  ['a switchover', { befall: (primary) => primary.handOver(), mend() {} }],
+  ['primary killed (-9)', { befall: (primary) => primary.kill(), mend: (before) => before.start() }],
+  ['primary frozen (SIGSTOP)', { befall: (primary) => primary.freeze(), mend: (before) => before.thaw() }],
+  ['primary cut off', { befall: (primary) => primary.cutOff(), mend: (before) => before.reconnect() }],
+  ['switchover', { befall: (primary) => primary.handOver(), mend() {} }],
 ]);
 
 /** Of the rounds, in the order in which they come. */
-export const KINDS = [...MISHAPS.keys(), 'kill -9 of a receiver'];
+export const KINDS = [...MISHAPS.keys(), 'receiver killed (-9)'];
+
+/** Messages acknowledged before a mishap, while all is well: a random number up to this, so that it comes at any moment of a batch. */
+const MOST_BEFORE = 1000;
 
 export interface Participants {
   readonly cluster: Cluster;
@@ -38,6 +41,7 @@ export interface Round {
 
 /** Lets one mishap befall a whole cluster, and makes it whole again. Of two rounds that come one after the other each has the other receiver. */
 export async function runRound(kind: string, number: number, { cluster, receivers, senders }: Participants): Promise<Round> {
+  await senders.acknowledges(1 + Math.floor(Math.random() * MOST_BEFORE));
   const begin = performance.now();
   const secondsSince = (time: number, until = performance.now()) => (until - time) / 1000;
   const mishap = MISHAPS.get(kind);

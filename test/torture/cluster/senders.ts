@@ -23,6 +23,8 @@ export interface Senders {
   requests(): number;
   /** The longest that a request has taken until its answer, or until its connection ended, in milliseconds; and which that was. */
   longest(): { readonly ms: number; readonly what: string };
+  /** Waits until so many more messages are acknowledged. */
+  acknowledges(messages: number): Promise<void>;
   /** Waits until a receiver has acknowledged a message after `begin` (of performance.now()), and returns when it did. */
   acknowledgedAfter(receiver: Receiver, begin: number): Promise<number>;
   /** Begins no more messages; resolves when all that were begun are acknowledged. */
@@ -95,6 +97,10 @@ export function startSenders(scope: Scope, receivers: readonly Receiver[]): Send
   });
   return {
     acknowledged, stop, requests: () => requests, longest: () => longest,
+    async acknowledges(messages) {
+      const wanted = acknowledged.size + messages;
+      await waitFor(`${messages} acknowledgements`, () => acknowledged.size >= wanted);
+    },
     acknowledgedAfter: (receiver, begin) => waitFor(`an acknowledgement of ${receiver.name}`, () => {
       const last = lastAcknowledged.get(receiver);
       return last !== undefined && last >= begin && last;
