@@ -31,10 +31,10 @@ export async function startPgbouncer(scope: Scope, { port: serverPort, passwords
     listen_addr: '127.0.0.1', listen_port: String(port), unix_socket_dir: '', pool_mode: 'transaction',
     auth_type: 'scram-sha-256', auth_file: passwordFile, ...settings,
   };
-  writeFileSync(passwordFile, Object.entries(passwords).map(([name, password]) => `${quoted(name)} ${quoted(password)}\n`).join(''), { mode: 0o600 });
-  writeFileSync(configFile, [
-    '[databases]', `* = host=127.0.0.1 port=${serverPort}`, '[pgbouncer]', ...Object.entries(lines).map(([name, value]) => `${name} = ${value}`), '',
-  ].join('\n'));
+  const users = Object.entries(passwords).map(([name, password]) => `${quoted(name)} ${quoted(password)}\n`);
+  writeFileSync(passwordFile, users.join(''), { mode: 0o600 });
+  const pooler = Object.entries(lines).map(([name, value]) => `${name} = ${value}\n`);
+  writeFileSync(configFile, `[databases]\n* = host=127.0.0.1 port=${serverPort}\n[pgbouncer]\n${pooler.join('')}`);
   if (user.uid !== undefined) for (const path of [folder, configFile, passwordFile]) chownSync(path, user.uid, user.gid);
   const child = spawn('pgbouncer', [configFile], { ...user, cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
   let log = '';

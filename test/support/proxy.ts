@@ -5,7 +5,7 @@ import type { Scope } from './temporary.ts';
 const LOOPBACK = '127.0.0.1';
 
 export interface Proxy {
-  /** From now on nothing passes in either direction. Nothing is closed or refused; what comes new is taken, as a kernel does, and hears nothing. */
+  /** From now on nothing passes either way, and nothing is closed or refused: who comes new is taken, as by a kernel, and hears nothing. */
   cut(): void;
   /** What was held back passes. Where one side has closed meanwhile, the other learns of it. */
   heal(): void;

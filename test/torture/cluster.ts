@@ -28,7 +28,8 @@ const scenario: Scenario = {
   async run(scope, progress) {
     const cluster = await startCluster(scope);
     progress('the cluster is whole');
-    const receivers = [await createReceiver(scope, 'receiver A', cluster.env), await createReceiver(scope, 'receiver B', cluster.env)] as const;
+    const [one, other] = [await createReceiver(scope, 'receiver A', cluster.env), await createReceiver(scope, 'receiver B', cluster.env)];
+    const receivers = [one, other] as const;
     for (const receiver of receivers) await receiver.start();
     const followers = receivers.map((receiver) => follow(scope, receiver));
     const senders = startSenders(scope, receivers);
@@ -36,8 +37,7 @@ const scenario: Scenario = {
     for (let number = 1; number <= rounds; number += 1) {
       const round = await runRound(kinds[(number - 1) % kinds.length] ?? '', number, { cluster, receivers, senders });
       ran.push(round);
-      progress(`round ${number} of ${rounds}, ${round.kind}: up after ${round.down.toFixed(1)} s, accepting ${shown(round.accepting)} s later, `
-        + `whole after ${round.whole.toFixed(1)} s; ${senders.acknowledged.size} acknowledged`);
+      progress(`round ${number} of ${rounds}, ${tell(round)}; ${senders.acknowledged.size} acknowledged`);
     }
     await senders.stop();
     const stored = (await cluster.sql('SELECT message_id FROM messages')).split('\n');
@@ -56,13 +56,17 @@ const scenario: Scenario = {
   },
 };
 
-const shown = (seconds: readonly number[]) => seconds.map((each) => each.toFixed(1)).join(' and ');
+function tell({ kind, down, accepting, whole }: Round): string {
+  const shown = accepting.map((seconds) => seconds.toFixed(1)).join(' and ');
+  return `${kind}: up after ${down.toFixed(1)} s, accepting ${shown} s later, whole after ${whole.toFixed(1)} s`;
+}
 
 function timesOf(ran: readonly Round[]): Figure[] {
   return kinds.flatMap((kind) => {
     const ofKind = ran.filter((round) => round.kind === kind);
     if (ofKind.length === 0) return [];
-    return [atMost(`${kind}, ${ofKind.length} times: until both accepted again`, Math.max(...ofKind.flatMap(({ accepting }) => accepting)), ACCEPTING_S, ' s')];
+    const longest = Math.max(...ofKind.flatMap(({ accepting }) => accepting));
+    return [atMost(`${kind}, ${ofKind.length} times: until both accepted again`, longest, ACCEPTING_S, ' s')];
   });
 }
 
@@ -83,16 +87,19 @@ function totalsOf(receivers: readonly Receiver[], totals: string): Promise<Figur
 
 function streamsOf(followers: readonly Follower[], stored: number): Figure[] {
   const [one = [], other = []] = followers.map((follower) => follower.ids());
+  const longer = one.length > other.length ? one : other;
   return [
-    ...followers.map((follower) => eachOnce(`messages on the stream of ${follower.name}, over ${follower.connections()} connections`, follower.ids(), stored)),
+    ...followers.map(({ name, connections, ids }) =>
+      eachOnce(`messages on the stream of ${name}, over ${connections()} connections`, ids(), stored)),
     exactly('positions in the stream that were refused (410)', followers.reduce((sum, follower) => sum + follower.refusals(), 0), 0),
-    exactly('places at which the two streams differ', Array.from({ length: Math.max(one.length, other.length) }).filter((_, at) => one[at] !== other[at]).length, 0),
+    exactly('places at which the two streams differ', longer.filter((_, at) => one[at] !== other[at]).length, 0),
   ];
 }
 
 const missing = [...isInstalled ? [] : ['postgresql'], ...['patroni', 'etcd'].filter((command) => !isCommand(command))];
+const usage = `the words are of ${KINDS.join(', ')}; --rounds is a number from 1`;
 if (missing.length > 0 || kinds.length === 0 || !Number.isSafeInteger(rounds) || rounds < 1) {
-  console.error(missing.length > 0 ? `not installed: ${missing.join(', ')}` : `the words are of ${KINDS.join(', ')}; --rounds is a number from 1`);
+  console.error(missing.length > 0 ? `not installed: ${missing.join(', ')}` : usage);
   process.exitCode = 1;
 } else {
   await runAndReport([scenario]);

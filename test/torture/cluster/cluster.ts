@@ -68,7 +68,7 @@ async function startEtcd(scope: Scope, folder: string): Promise<number> {
   if (user.uid !== undefined) chownSync(own, user.uid, user.gid);
   const url = (port: number) => `http://${LOOPBACK}:${port}`;
   const child = spawn('etcd', [
-    '--name', 'etcd', '--data-dir', own, '--unsafe-no-fsync', '--logger', 'zap', '--log-level', 'error',
+    '--name', 'etcd', '--data-dir', own, '--enable-v2', '--unsafe-no-fsync', '--logger', 'zap', '--log-level', 'error',
     '--listen-client-urls', url(client), '--advertise-client-urls', url(client),
     '--listen-peer-urls', url(peer), '--initial-advertise-peer-urls', url(peer), '--initial-cluster', `etcd=${url(peer)}`,
   ], { ...user, cwd: own, detached: true, stdio: ['ignore', 'ignore', 'pipe'] });

@@ -28,7 +28,9 @@ export function follow(scope: Scope, { name, url }: Receiver): Follower {
   let disconnect = () => {};
 
   async function readUntilItEnds(): Promise<void> {
-    const reader = await readEvents({ after: (end) => { disconnect = () => void end(); } }, `${url}/messages/stream?after=start`, position === '' ? {} : { 'Last-Event-ID': position });
+    const connection: Scope = { after: (end) => { disconnect = () => void end(); } };
+    const headers: Record<string, string> = position === '' ? {} : { 'Last-Event-ID': position };
+    const reader = await readEvents(connection, `${url}/messages/stream?after=start`, headers);
     if (reader.status === GONE) refusals += 1;
     if (reader.status !== 200) return;
     connections += 1;

@@ -75,15 +75,16 @@ function configuration(name: string, folder: string, postgres: Ports, api: Ports
   return JSON.stringify({
     scope: 'webhook-inbox', name,
     restapi: { listen: `${LOOPBACK}:${api.own}`, connect_address: `${LOOPBACK}:${api.proxied}` },
-    // As a proxy, or else it would go on with the address that etcd tells it, past what can be cut off.
-    etcd3: { proxy: `http://${LOOPBACK}:${etcd.proxied}` },
+    // As a proxy, or else it would go on with the address that etcd tells it, past what can be cut off. By version 2 of etcd's interface, as
+    // Patroni before 3.0.3 overwrites its successor's key by version 3 once it is thawed (its pull request 2689), which loses messages.
+    etcd: { proxy: `http://${LOOPBACK}:${etcd.proxied}` },
     bootstrap: { dcs: SHARED_CONFIGURATION, initdb: [{ encoding: 'UTF8' }, { locale: 'C.UTF-8' }, 'no-sync'] },
     postgresql: {
       listen: `${LOOPBACK}:${postgres.own}`, connect_address: `${LOOPBACK}:${postgres.proxied}`,
       data_dir: join(folder, 'data'), bin_dir: binaries, pgpass: join(folder, 'pgpass'),
       authentication: { superuser: login(SUPERUSER), replication: login('replicator'), rewind: login('rewinder') },
       parameters: { unix_socket_directories: folder },
-      pg_hba: ['local all all trust', `host all all ${LOOPBACK}/32 scram-sha-256`, `host replication replicator ${LOOPBACK}/32 scram-sha-256`],
+      pg_hba: ['local all all trust', ...['all', 'replication'].map((database) => `host ${database} all ${LOOPBACK}/32 scram-sha-256`)],
       basebackup: ['no-sync', { checkpoint: 'fast' }],
       remove_data_directory_on_rewind_failure: true, remove_data_directory_on_diverged_timelines: true,
     },

@@ -39,7 +39,7 @@ export interface Round {
   readonly whole: number;
 }
 
-/** Lets one mishap befall a whole cluster, and makes it whole again. Of two rounds that come one after the other each has the other receiver. */
+/** Lets one mishap befall a whole cluster, and makes it whole again. A receiver is the first where `number` is even, else the second. */
 export async function runRound(kind: string, number: number, { cluster, receivers, senders }: Participants): Promise<Round> {
   await senders.acknowledges(1 + Math.floor(Math.random() * MOST_BEFORE));
   const begin = performance.now();

@@ -86,7 +86,8 @@ export function startSenders(scope: Scope, receivers: readonly Receiver[]): Send
     }
   }
 
-  const all = Promise.all(receivers.flatMap((receiver, index) => [read(receiver), ...Array.from({ length: SENDERS_EACH }, () => send(index))]));
+  const all = Promise.all(receivers.flatMap((receiver, first) =>
+    [read(receiver), ...Array.from({ length: SENDERS_EACH }, () => send(first))]));
   const stop = async () => {
     isStopped = true;
     await all;
