@@ -2,6 +2,7 @@ import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
 import { matchingKey, type Rotation } from '../rotation.ts';
 import type { Environment } from './environment.ts';
 import { findingsOf } from './pasted.ts';
+import { createSecrets, type Say } from './secrets.ts';
 import type { SchemeName, Settings } from './settings.ts';
 import { readTlsCredentials, type TlsCredentials } from './tls-credentials.ts';
 
@@ -29,9 +30,6 @@ export type TokenDigest = Buffer;
 
 export const digestToken = (token: string): TokenDigest => createHash('sha256').update(token).digest();
 
-/** Says something of a credential, after its name. */
-type Say = (words: string) => void;
-
 /** Shorter ones can be found by trying. */
 const LEAST_SECRET_BYTES = 16;
 
@@ -39,23 +37,11 @@ const LEAST_SECRET_BYTES = 16;
 export function readCredentials(
   environment: Environment, { signatureSchemes, tls }: Pick<Settings, 'signatureSchemes' | 'tls'>,
 ): Credentials {
-  const set: string[] = [];
-  const warnings: string[] = [];
+  const secrets = createSecrets(environment);
 
   function readOne<Credential>(name: string, parse: (text: string, refuse: Say, warn: Say) => Credential): Credential | null {
-    const text = environment.secret(name, { emptyIsNone: name === 'WEBHOOK_SECRET' });
-    if (text === null) return null;
-    set.push(name);
-    const refuse: Say = (rule) => void environment.problems.push(`${name} ${rule}`);
-    const warn: Say = (doubt) => void warnings.push(`${name} ${doubt}`);
-    const { refusal, doubts } = findingsOf(text);
-    if (refusal !== null) {
-      refuse(refusal);
-      return null;
-    }
-    if (Buffer.byteLength(text) < LEAST_SECRET_BYTES) warn(`has fewer than ${LEAST_SECRET_BYTES} bytes: use a longer one`);
-    for (const doubt of doubts) warn(`${doubt}, unless meant`);
-    return parse(text, refuse, warn);
+    const text = secrets.read(name, LEAST_SECRET_BYTES);
+    return text === null ? null : parse(text, secrets.refuse(name), secrets.warn(name));
   }
   function readRotation<Credential>(name: string, parse: Parameters<typeof readOne<Credential>>[1]): Rotation<Credential> | null {
     const problemsBefore = environment.problems.length;
@@ -77,15 +63,15 @@ export function readCredentials(
   const readToken = readRotation('READ_TOKEN', parseToken);
   const metricsToken = readOne('METRICS_TOKEN', parseToken);
   if (metricsToken !== null && readToken !== null && matchingKey(readToken, (token) => token.equals(metricsToken)) !== null) {
-    warnings.push('METRICS_TOKEN is also a READ_TOKEN: the monitoring system can read the messages');
+    secrets.warn('METRICS_TOKEN')('is also a READ_TOKEN: the monitoring system can read the messages');
   }
   return {
     webhook,
     readToken,
     metricsToken: metricsToken && { current: metricsToken, previous: null },
     tls: tls && readTlsCredentials(environment, tls),
-    set,
-    warnings,
+    set: secrets.set,
+    warnings: secrets.warnings,
   };
 }
 
