@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from './config/config.ts';
 import type { Credentials } from './config/credentials.ts';
 import type { Reading } from './config/environment.ts';
-import { StorageUnavailable, type UnavailableReason } from './errors.ts';
+import { StartRefused, StorageUnavailable, type UnavailableReason } from './errors.ts';
 import type { Answered } from './http/answered.ts';
 import type { DrainReport } from './http/drain.ts';
 import { createBackground } from './observe/background.ts';
@@ -58,8 +58,9 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
   let { credentials } = config;
   const metrics = createMetrics();
   const background = createBackground(log);
+  if (config.database.kind === 'postgres') throw new StartRefused(['DATABASE_URL names a PostgreSQL, which is not yet spoken to']);
   const storage = await openStorage({
-    path: config.databasePath,
+    path: config.database.path,
     queryTimeoutMs: config.queryTimeoutMs,
     now: Date.now,
     observer: {

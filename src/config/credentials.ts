@@ -1,12 +1,16 @@
 import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
 import { matchingKey, type Rotation } from '../rotation.ts';
+import { readDatabaseCredentials, type DatabaseCredentials } from './database-credentials.ts';
 import type { Environment } from './environment.ts';
 import { findingsOf } from './pasted.ts';
 import { createSecrets, type Say } from './secrets.ts';
 import type { SchemeName, Settings } from './settings.ts';
 import { readTlsCredentials, type TlsCredentials } from './tls-credentials.ts';
 
-/** What proves that somebody may write or read. Which of them are set never changes; what they are may, by a reload. */
+/**
+ * What proves who somebody is: a sender, a reader, or this service to its database. Which of them are set never changes; what they are may,
+ * by a reload.
+ */
 export interface Credentials {
   /** Null: nothing is accepted. */
   readonly webhook: Rotation<WebhookKey> | null;
@@ -16,6 +20,8 @@ export interface Credentials {
   readonly metricsToken: Rotation<TokenDigest> | null;
   /** Null: plain HTTP. */
   readonly tls: TlsCredentials | null;
+  /** Null: the database is a file. */
+  readonly database: DatabaseCredentials | null;
   /** The names of those that are set. */
   readonly set: readonly string[];
   /** What is accepted and yet unwise, in words for an operator. */
@@ -70,6 +76,7 @@ export function readCredentials(
     readToken,
     metricsToken: metricsToken && { current: metricsToken, previous: null },
     tls: tls && readTlsCredentials(environment, tls),
+    database: readDatabaseCredentials(environment, secrets),
     set: secrets.set,
     warnings: secrets.warnings,
   };

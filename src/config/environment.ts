@@ -9,11 +9,15 @@ export type Reading<Value> =
 export interface Environment {
   readonly problems: string[];
   isSet(name: string): boolean;
+  /** As it is; undefined where it is not set. */
+  text(name: string): string | undefined;
   /** What `parse` makes of a variable; `fallback` where it is not set. Set but empty, or undefined from `parse`, is a problem. */
   read<Value>(name: string, fallback: Value, rule: string, parse: (text: string) => Value | undefined): Value;
   wholeNumber(name: string, fallback: number, least: number, most: number): number;
   /** The bytes of the file that a variable names, or null with a problem. */
   file(name: string): Buffer | null;
+  /** The bytes of a file, or null with a problem that names what gave its path. */
+  fileAt(path: string, name: string): Buffer | null;
   /**
    * The text of NAME, or of the file that NAME_FILE names, without one newline at its end; null where neither is set, or with
    * a problem. Set but empty is a problem, except where `emptyIsNone`.
@@ -44,6 +48,7 @@ function createEnvironment(variables: NodeJS.ProcessEnv): Environment {
   const environment: Environment = {
     problems,
     isSet: (name) => variables[name] !== undefined,
+    text: (name) => variables[name],
     read(name, fallback, rule, parse) {
       const text = variables[name];
       if (text === undefined) return fallback;
@@ -59,7 +64,9 @@ function createEnvironment(variables: NodeJS.ProcessEnv): Environment {
       }),
     file(name) {
       const path = variables[name] ?? '';
-      if (path === '') return refuse(`${name} is set but empty: it must be the path of a file`);
+      return path === '' ? refuse(`${name} is set but empty: it must be the path of a file`) : environment.fileAt(path, name);
+    },
+    fileAt(path, name) {
       try {
         const status = statSync(path);
         // A pipe could hold the whole process until somebody writes to it.

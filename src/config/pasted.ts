@@ -10,7 +10,7 @@ export interface PasteFindings {
 
 type Finding = readonly [pattern: RegExp, words: string];
 
-const OWN_NAME = '(?:WEBHOOK_SECRET|READ_TOKEN|METRICS_TOKEN)(?:_PREVIOUS)?(?:_FILE)?';
+const OWN_NAME = '(?:WEBHOOK_SECRET|READ_TOKEN|METRICS_TOKEN|DATABASE_PASSWORD)(?:_PREVIOUS)?(?:_FILE)?';
 
 /** No sender signs with these, and no reader shows them. */
 const CANNOT_BE_MEANT: readonly Finding[] = [
@@ -20,7 +20,7 @@ const CANNOT_BE_MEANT: readonly Finding[] = [
   [/(?![\t\n\r])\p{Cc}/u, 'has a control character, as a file of UTF-16 or of binary data has: give it as UTF-8 text'],
   [/\p{Cf}/u, 'has an invisible character, such as a byte order mark or a zero-width space: remove it'],
   [new RegExp(`^\\s*(?:export\\s+)?${OWN_NAME}\\s*[=:]`, 'i'), 'begins with the name of a variable: give what stands after that'],
-  [/-----BEGIN /, 'is a PEM block, which is for asymmetric signatures: give the shared secret'],
+  [/-----BEGIN /, 'is a PEM block, of a key pair or a certificate: give the shared secret'],
   [/^\*+$|[\u2022\u25cf]{2}/, 'is hidden behind asterisks or dots: have it shown before it is copied'],
 ];
 

@@ -1,5 +1,5 @@
 import { LOG_LEVELS, type LogLevel } from '../observe/log.ts';
-import { DATABASE_URL_RULE, parseDatabaseUrl } from './database-url.ts';
+import { readDatabaseUrl, type DatabaseSettings } from './database-url.ts';
 import type { Environment } from './environment.ts';
 
 export const SIGNATURE_SCHEMES = ['x-signature', 'standard-webhooks'] as const;
@@ -8,7 +8,9 @@ export type SchemeName = (typeof SIGNATURE_SCHEMES)[number];
 
 /** What the service is told from outside and keeps until it ends. */
 export interface Settings {
-  readonly databasePath: string;
+  readonly database: DatabaseSettings;
+  /** Whether receivers of one PostgreSQL tell each other of new messages by NOTIFY where they can, or only look once a second. */
+  readonly databaseNotify: DatabaseNotify;
   readonly logLevel: LogLevel;
   readonly metricsEnabled: boolean;
   readonly host: string;
@@ -49,6 +51,9 @@ export interface Settings {
 
 export type RequiredHardening = 'nothing' | 'container' | 'everything';
 
+const DATABASE_NOTIFY = ['auto', 'off'] as const;
+export type DatabaseNotify = (typeof DATABASE_NOTIFY)[number];
+
 export interface Address {
   readonly host: string;
   readonly port: number;
@@ -83,7 +88,7 @@ export function readSettings(environment: Environment): Settings {
   const host = (name: string, fallback: string) =>
     read(name, fallback, 'an address or host name to listen on', (text) => (/\s/.test(text) ? undefined : text));
   const settings: Settings = {
-    databasePath: read('DATABASE_URL', '/data/app.db', DATABASE_URL_RULE, parseDatabaseUrl),
+    ...readDatabase(environment),
     logLevel: read('LOG_LEVEL', 'INFO', `one of ${LOG_LEVELS.join(', ')}`, (text) =>
       LOG_LEVELS.find((level) => level === text.toUpperCase())),
     metricsEnabled: read('ENABLE_METRICS', true, 'true or false', (text) => SWITCH_WORDS.get(text.toLowerCase())),
@@ -122,6 +127,19 @@ function isSetFor({ isSet, problems }: Environment, name: string, dependents: re
   if (isSet(name)) return true;
   for (const dependent of dependents.filter(isSet)) problems.push(`${dependent} is set without ${name}: set both or neither`);
   return false;
+}
+
+function readDatabase(environment: Environment): Pick<Settings, 'database' | 'databaseNotify'> {
+  const { problems, isSet, read } = environment;
+  const url = readDatabaseUrl(environment);
+  if (!url.valid) problems.push(...url.problems);
+  else if (url.value.settings.kind === 'sqlite' && isSet('DATABASE_NOTIFY')) {
+    problems.push('DATABASE_NOTIFY is set, and DATABASE_URL is the path of a file: do not set it');
+  }
+  return {
+    database: url.valid ? url.value.settings : { kind: 'sqlite', path: '' },
+    databaseNotify: read<DatabaseNotify>('DATABASE_NOTIFY', 'auto', 'auto or off', (text) => DATABASE_NOTIFY.find((word) => word === text)),
+  };
 }
 
 function readTls(environment: Environment): Settings['tls'] {

@@ -6,8 +6,8 @@ import { configOf, problemsOf } from '../support/config.ts';
 describe('readConfig', () => {
   test('has the defaults of the contract', () => {
     assert.deepEqual(configOf({}), {
-      credentials: { webhook: null, readToken: null, metricsToken: null, tls: null, set: [], warnings: [] },
-      requireHardened: 'nothing', privateSide: null, allowedHosts: [], tls: null, signatureSchemes: ['x-signature'], signatureToleranceSeconds: 300, databasePath: '/data/app.db', logLevel: 'INFO', metricsEnabled: true, host: '0.0.0.0', port: 8000,
+      credentials: { webhook: null, readToken: null, metricsToken: null, tls: null, database: null, set: [], warnings: [] },
+      requireHardened: 'nothing', privateSide: null, allowedHosts: [], tls: null, signatureSchemes: ['x-signature'], signatureToleranceSeconds: 300, database: { kind: 'sqlite', path: '/data/app.db' }, databaseNotify: 'auto', logLevel: 'INFO', metricsEnabled: true, host: '0.0.0.0', port: 8000,
       maxBodyBytes: 65536, maxConnections: 1000, maxStreams: 100, dashboardEnabled: true, headerTimeoutMs: 10_000, requestTimeoutMs: 30_000, idleTimeoutMs: 75_000,
       queryTimeoutMs: 5000, shutdownDelayMs: 0, shutdownTimeoutMs: 8000,
     });
@@ -26,7 +26,7 @@ describe('readConfig', () => {
       ['file://localhost/data/app.db', '/data/app.db'], ['file:a%20b.db', 'a b.db'],
       ['sqlite:///app.db', 'app.db'], ['sqlite:////data/app.db', '/data/app.db'],
     ] as const) {
-      assert.equal(configOf({ DATABASE_URL: url }).databasePath, path, url);
+      assert.deepEqual(configOf({ DATABASE_URL: url }).database, { kind: 'sqlite', path }, url);
     }
   });
 
@@ -69,7 +69,7 @@ describe('readConfig', () => {
 
   test('names every problem at once, and no value', () => {
     const canary = 'canary-4711';
-    const names = ['DATABASE_URL', 'LOG_LEVEL', 'ENABLE_METRICS', 'ENABLE_DASHBOARD', 'PORT', 'PRIVATE_PORT', 'ALLOWED_HOSTS', 'SIGNATURE_SCHEMES', 'SIGNATURE_TOLERANCE_SECONDS', 'REQUIRE_HARDENED', 'MAX_BODY_BYTES', 'MAX_CONNECTIONS', 'MAX_STREAMS', 'HEADER_TIMEOUT_MS',
+    const names = ['DATABASE_URL', 'DATABASE_NOTIFY', 'LOG_LEVEL', 'ENABLE_METRICS', 'ENABLE_DASHBOARD', 'PORT', 'PRIVATE_PORT', 'ALLOWED_HOSTS', 'SIGNATURE_SCHEMES', 'SIGNATURE_TOLERANCE_SECONDS', 'REQUIRE_HARDENED', 'MAX_BODY_BYTES', 'MAX_CONNECTIONS', 'MAX_STREAMS', 'HEADER_TIMEOUT_MS',
       'REQUEST_TIMEOUT_MS', 'IDLE_TIMEOUT_MS', 'QUERY_TIMEOUT_MS', 'SHUTDOWN_DELAY_MS', 'SHUTDOWN_TIMEOUT_MS', 'READ_TOKEN', 'METRICS_TOKEN'];
     const problems = problemsOf(Object.fromEntries(names.map((name) => [name, `${canary}:?`])));
     assert.deepEqual(problems.map((problem) => problem.split(' ')[0]), names);

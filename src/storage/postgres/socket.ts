@@ -1,16 +1,9 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
+import type { TlsOptions } from '../../config/database-credentials.ts';
 import { ConnectionFailed } from './failures.ts';
 import { channelBinding } from './login.ts';
 import { encodeSslRequest } from './protocol.ts';
-
-/** Whom to trust and what to show over TLS, all in PEM. */
-export interface TlsOptions {
-  /** Who must have issued the server's certificate; null for those that Node.js trusts. */
-  readonly ca: string | null;
-  /** The client's own certificate and its key; null where it shows none. */
-  readonly identity: { readonly certificate: string; readonly key: string } | null;
-}
 
 export interface Address {
   /** A name or an address; a folder of Unix sockets where it begins with `/`. */
