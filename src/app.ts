@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from './config/config.ts';
 import type { Credentials } from './config/credentials.ts';
 import type { Reading } from './config/environment.ts';
-import { StartRefused, StorageUnavailable, type UnavailableReason } from './errors.ts';
+import { StorageUnavailable, type UnavailableReason } from './errors.ts';
 import type { Answered } from './http/answered.ts';
 import type { DrainReport } from './http/drain.ts';
 import { createBackground } from './observe/background.ts';
@@ -16,7 +16,7 @@ import { createShowMetrics, hideMetrics } from './operations/show-metrics.ts';
 import { exposeState } from './operations/state-metrics.ts';
 import { createPorts, type OpenPorts, type Ports } from './http/ports.ts';
 import { createRoutes } from './routes.ts';
-import { openSqliteStorage, type SqliteStorageOptions } from './storage/sqlite/adapter.ts';
+import { openStorage as openConfiguredStorage } from './storage/open.ts';
 import type { Storage } from './storage/storage.ts';
 import { createStreamHub, type StreamHub } from './stream/hub.ts';
 
@@ -45,7 +45,7 @@ export interface AppOptions {
   /** Log lines lost so far. */
   readonly droppedLogLines: () => number;
   /** The storage to use; tests hand in faulty ones. */
-  readonly openStorage?: (options: SqliteStorageOptions) => Promise<Storage>;
+  readonly openStorage?: typeof openConfiguredStorage;
 }
 
 /** How much of the time to stop is for connections; the rest is for the storage to close. */
@@ -54,25 +54,26 @@ const DRAIN_SHARE = 0.8;
 const URGENT_DRAIN_MS = 800;
 
 /** Opens the database, then the ports. Throws StartRefused where an operator has to mend something first. */
-export async function startApp({ config, log, announce, droppedLogLines, openStorage = openSqliteStorage }: AppOptions): Promise<App> {
+export async function startApp({ config, log, announce, droppedLogLines, openStorage = openConfiguredStorage }: AppOptions): Promise<App> {
   let { credentials } = config;
   const metrics = createMetrics();
   const background = createBackground(log);
-  if (config.database.kind === 'postgres') throw new StartRefused(['DATABASE_URL names a PostgreSQL, which is not yet spoken to']);
+  let wakeStreams = () => {};
   const storage = await openStorage({
-    path: config.database.path,
+    config, credentials: () => credentials.database,
     queryTimeoutMs: config.queryTimeoutMs,
     now: Date.now,
     observer: {
       notice: log, failing: background.failing, failedOver: metrics.failedOver, replicationCut: metrics.replicationCut,
-      arrived: () => hub.wake(),
+      arrived: () => wakeStreams(),
       batchCommitted(messages, seconds) {
         metrics.batchCommitted(messages, seconds);
-        hub.wake();
+        wakeStreams();
       },
     },
   });
   const hub = createStreamHub({ ...config, storage, log, metrics });
+  wakeStreams = hub.wake;
   const readiness = createReadiness(credentials.webhook !== null, storage, log);
   const showMetrics = config.metricsEnabled ? createShowMetrics(metrics.registry, [
     exposeProcess(metrics.registry),

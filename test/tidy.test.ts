@@ -120,12 +120,16 @@ describe('structure', () => {
   });
 
   test('what the layers above may not know, they do not import', () => {
-    for (const { path, imports, text } of sources) {
+    for (const { path, imports } of sources) {
       const place = relative(SOURCE, path);
       if (!place.startsWith('storage/sqlite/')) assert.ok(!imports.includes('node:sqlite'), place);
       // It could be lifted out.
       if (place.includes('/text-index/')) assert.ok(!imports.some((found) => found.startsWith('../')), place);
-      if (place !== 'app.ts' && !place.startsWith('storage/')) assert.ok(!text.includes('/sqlite/'), place);
+      if (!place.startsWith('storage/')) assert.ok(!imports.some((found) => /\/(?:sqlite|postgres)\//.test(found)), place);
+      // Who embeds the database never loads what speaks to another, and the other way round.
+      for (const [own, other] of [['sqlite', 'postgres'], ['postgres', 'sqlite']] as const) {
+        if (place.startsWith(`storage/${own}/`)) assert.ok(!imports.some((found) => found.includes(`/${other}/`)), place);
+      }
       if (place.startsWith('http/')) assert.ok(!imports.some((found) => /storage|webhook|query/.test(found)), place);
       if (place.startsWith('storage/')) assert.ok(!imports.some((found) => found.includes('http')), place);
     }

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { startApp, type App } from '../app.ts';
 import { readConfig, type Config } from '../config/config.ts';
 import { readCredentials } from '../config/credentials.ts';
+import type { DatabaseSettings } from '../config/database-url.ts';
 import { readEnvironment } from '../config/environment.ts';
 import { guardsOf, warningsOf } from '../config/warnings.ts';
 import { StartRefused } from '../errors.ts';
@@ -81,9 +82,12 @@ function describeStart(config: Config): LogFields {
   return {
     pid: process.pid, version: readVersion(), node_version: process.versions.node, sqlite_version: process.versions['sqlite'], uid,
     effective_capabilities: effectiveCapabilities, no_new_privileges: noNewPrivileges, seccomp, root_read_only: rootReadOnly,
-    node_options: nodeOptions, flags, guards_on: guardsOf(config).filter(({ isOn }) => isOn).map(({ name }) => name),
+    ...describeDatabase(config.database), node_options: nodeOptions, flags, guards_on: guardsOf(config).filter(({ isOn }) => isOn).map(({ name }) => name),
   };
 }
+
+const describeDatabase = (database: DatabaseSettings): LogFields => (database.kind === 'sqlite'
+  ? { storage: 'sqlite' } : { storage: 'postgresql', database_hosts: database.hosts.map(({ host, port }) => `${host}:${port}`) });
 
 async function serve(config: Config, lines: LineWriter, takeSignals: TakeSignals): Promise<void> {
   const log = createLog(lines, config.logLevel);

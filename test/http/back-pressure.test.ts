@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { connect as connectTls } from 'node:tls';
 import { describe, test } from 'node:test';
-import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
+import { openStorage } from '../../src/storage/open.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { hasOpenssl, makeCertificate } from '../support/certificates.ts';
 import { message, sign } from '../support/messages.ts';
@@ -24,7 +24,7 @@ async function startWithLongPages(scope: Scope, environment: Record<string, stri
   await Promise.all(Array.from({ length: 100 }, (_, index) => filling.send({ message_id: `m${index}`, text: LONG_TEXT })));
   await filling.stop();
   const app = await startTestApp(scope, { ...environment, DATABASE_URL: filling.databasePath }, async (options) => {
-    const storage = await openSqliteStorage(options);
+    const storage = await openStorage(options);
     return {
       ...storage,
       list(query) {
@@ -108,7 +108,7 @@ describe('while a client does not take its answers', () => {
   test('what is behind a long read waits for it, and what is on other connections does not', async (t) => {
     const release = Promise.withResolvers<void>();
     const app = await startTestApp(t, {}, async (options) => {
-      const storage = await openSqliteStorage(options);
+      const storage = await openStorage(options);
       return { ...storage, list: (query, client) => release.promise.then(() => storage.list(query, client)) };
     });
     const waiting = connectRaw(t, app.port);
@@ -145,7 +145,7 @@ describe('while a client does not take its answers', () => {
   test('nor is that of one who sends small requests without end behind one that takes long', async (t) => {
     const release = Promise.withResolvers<void>();
     const app = await startTestApp(t, {}, async (options) => {
-      const storage = await openSqliteStorage(options);
+      const storage = await openStorage(options);
       return { ...storage, append: (one) => release.promise.then(() => storage.append(one)) };
     });
     const body = JSON.stringify(message());
@@ -185,7 +185,7 @@ test('a hundred small requests at once are all begun', async (t) => {
   const release = Promise.withResolvers<void>();
   let appending = 0;
   const app = await startTestApp(t, {}, async (options) => {
-    const storage = await openSqliteStorage(options);
+    const storage = await openStorage(options);
     return {
       ...storage,
       append(one) {

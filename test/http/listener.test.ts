@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import type { UnavailableReason } from '../../src/errors.ts';
-import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
+import { openStorage } from '../../src/storage/open.ts';
 import type { AppendOutcome } from '../../src/storage/storage.ts';
 import { startTestApp } from '../support/app.ts';
 import { message, sign } from '../support/messages.ts';
@@ -190,7 +190,7 @@ describe('draining', () => {
     const appending = Promise.withResolvers<void>();
     const outcome = Promise.withResolvers<AppendOutcome>();
     const slow = await startTestApp(t, {}, async (options) => ({
-      ...await openSqliteStorage(options),
+      ...await openStorage(options),
       append() {
         appending.resolve();
         return outcome.promise;
@@ -226,7 +226,7 @@ describe('draining', () => {
   test('begins only after the delay, and the delay ends where the storage fails', async (t) => {
     const failure = Promise.withResolvers<UnavailableReason>();
     const delayed = await startTestApp(t, { SHUTDOWN_DELAY_MS: '600000' }, async (options) => ({
-      ...await openSqliteStorage(options), failure: failure.promise,
+      ...await openStorage(options), failure: failure.promise,
     }));
     const stopped = delayed.stop();
     assert.deepEqual(await (await delayed.get('/health/ready')).json(), { status: 'unavailable', reasons: ['shutting down'] });
@@ -245,7 +245,7 @@ describe('draining', () => {
 
   test('gives up on what is not answered by the deadline, and says so', async (t) => {
     const stuck = await startTestApp(t, { SHUTDOWN_TIMEOUT_MS: '1500' }, async (options) => ({
-      ...await openSqliteStorage(options), append: () => new Promise(() => {}),
+      ...await openStorage(options), append: () => new Promise(() => {}),
     }));
     const pending = stuck.send().catch(() => 'closed');
     await waitFor('the request', async () => (await stuck.metric('http_connections_open') ?? 0) >= 2);

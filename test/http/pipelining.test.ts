@@ -1,7 +1,7 @@
 /** Several requests on one connection: which of them are executed, and whether each answer comes in its place. */
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
-import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
+import { openStorage } from '../../src/storage/open.ts';
 import { startTestApp } from '../support/app.ts';
 import { message, sign } from '../support/messages.ts';
 import { connectRaw, exchangeRaw, statusesIn } from '../support/raw-http.ts';
@@ -52,7 +52,7 @@ describe('answers keep their place', () => {
   test('also where a later request is done before an earlier one', async (t) => {
     const release = Promise.withResolvers<void>();
     const slow = await startTestApp(t, {}, async (options) => {
-      const storage = await openSqliteStorage(options);
+      const storage = await openStorage(options);
       return { ...storage, append: (one) => release.promise.then(() => storage.append(one)) };
     });
     const connection = connectRaw(t, slow.port);
@@ -87,7 +87,7 @@ test('a reset behind a CONNECT does not end the process', async (t) => {
   const appending = Promise.withResolvers<void>();
   const release = Promise.withResolvers<void>();
   const slow = await startTestApp(t, {}, async (options) => {
-    const storage = await openSqliteStorage(options);
+    const storage = await openStorage(options);
     return {
       ...storage,
       append(one) {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
-import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
+import { openStorage } from '../../src/storage/open.ts';
 import { startTestApp } from '../support/app.ts';
 import { hasOpenssl, makeCertificate } from '../support/certificates.ts';
 import { message, sign } from '../support/messages.ts';
@@ -64,7 +64,7 @@ describe('a request refused before it has a route', () => {
   test('behind one whose answer is due it has none of its own, and is told all the same', async (t) => {
     const release = Promise.withResolvers<void>();
     const app = await startTestApp(t, {}, async (options) => {
-      const storage = await openSqliteStorage(options);
+      const storage = await openStorage(options);
       return { ...storage, append: (one) => release.promise.then(() => storage.append(one)) };
     });
     const body = JSON.stringify(message());

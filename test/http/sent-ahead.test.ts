@@ -5,7 +5,7 @@ import { IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { describe, test } from 'node:test';
-import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
+import { openStorage } from '../../src/storage/open.ts';
 import { startTestApp } from '../support/app.ts';
 import { hasOpenssl, makeCertificate } from '../support/certificates.ts';
 import { message, sign } from '../support/messages.ts';
@@ -75,7 +75,7 @@ describe('where many connections send as far ahead as they may, those with most 
     test(`${what}; the others get their answers`, async (t) => {
       const release = Promise.withResolvers<void>();
       const app = await startTestApp(t, {}, async (options) => {
-        const storage = await openSqliteStorage(options);
+        const storage = await openStorage(options);
         return {
           ...storage,
           append: (one) => release.promise.then(() => storage.append(one)),

@@ -6,7 +6,7 @@ import { after, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { StorageUnavailable } from '../../src/errors.ts';
 import { writeCursor } from '../../src/query/positions.ts';
-import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
+import { openStorage } from '../../src/storage/open.ts';
 import { startTestApp } from '../support/app.ts';
 import { message } from '../support/messages.ts';
 import { CHECKOUT } from '../support/server-process.ts';
@@ -119,7 +119,7 @@ test('GET /stats counts what is stored', async () => {
 
 test('a read that the storage refuses is 503 with Retry-After; one that fails unforeseen is 500 without a cause', async (t) => {
   const failing = await startTestApp(t, {}, async (options) => ({
-    ...await openSqliteStorage(options),
+    ...await openStorage(options),
     list: () => Promise.reject(new StorageUnavailable('a read took too long')),
     stats: () => Promise.reject(new Error('canary')),
   }));

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
-import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
+import { openStorage } from '../../src/storage/open.ts';
 import { writeStreamPosition } from '../../src/query/positions.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { readEvents } from '../support/event-stream.ts';
@@ -238,7 +238,7 @@ test('a stream whose token is revoked while its answer is being made ends at onc
   const asked = Promise.withResolvers<void>();
   const released = Promise.withResolvers<void>();
   const app = await startTestApp(t, { READ_TOKEN_FILE: file }, async (options) => {
-    const storage = await openSqliteStorage(options);
+    const storage = await openStorage(options);
     return {
       ...storage,
       async newestSequence() {

@@ -4,7 +4,7 @@ import { startApp } from '../../src/app.ts';
 import { createLineWriter } from '../../src/observe/line-writer.ts';
 import { createLog, describeLostLines } from '../../src/observe/log.ts';
 import { createGroupCommit, QUEUE_CAPACITY } from '../../src/storage/group-commit.ts';
-import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
+import { openStorage } from '../../src/storage/open.ts';
 import type { AppendOutcome } from '../../src/storage/storage.ts';
 import type { Message } from '../../src/message.ts';
 import { testConfig } from '../support/app.ts';
@@ -19,7 +19,7 @@ await startApp({
   announce: (event, fields) => log('INFO', event, fields),
   droppedLogLines: lines.dropped,
   async openStorage(options) {
-    const storage = await openSqliteStorage(options);
+    const storage = await openStorage(options);
     let freeAt = performance.now();
     const slowed = createGroupCommit<Message, AppendOutcome>({
       capacity: QUEUE_CAPACITY,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, describe, test, type TestContext } from 'node:test';
 import { StorageUnavailable } from '../../src/errors.ts';
-import { openSqliteStorage } from '../../src/storage/sqlite/adapter.ts';
+import { openStorage } from '../../src/storage/open.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { message, sign } from '../support/messages.ts';
@@ -225,7 +225,7 @@ describe('a signed payload', () => {
 describe('without what it needs', () => {
   async function refusesAll(t: TestContext, reason: string, environment: Record<string, string>, change?: (storage: Storage) => Partial<Storage>) {
     const crippled = await startTestApp(t, environment, change && (async (options) => {
-      const storage = await openSqliteStorage(options);
+      const storage = await openStorage(options);
       return { ...storage, ...change(storage) };
     }));
     const response = await crippled.send({ message_id: 'x' });

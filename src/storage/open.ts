@@ -1,0 +1,33 @@
+import type { DatabaseCredentials } from '../config/database-credentials.ts';
+import type { Settings } from '../config/settings.ts';
+import type { Storage, StorageOptions } from './storage.ts';
+
+export interface OpenOptions extends StorageOptions {
+  readonly config: Pick<Settings, 'database' | 'databaseNotify' | 'requireHardened'>;
+  /** Those of this moment; null for an embedded database. */
+  readonly credentials: () => DatabaseCredentials | null;
+}
+
+/**
+ * Opens the storage that the configuration names; the code of the other one is never loaded. Throws StartRefused where an operator has to
+ * mend something first.
+ */
+export async function openStorage({ config, credentials, ...options }: OpenOptions): Promise<Storage> {
+  const { database, databaseNotify, requireHardened } = config;
+  if (database.kind === 'sqlite') {
+    const { openSqliteStorage } = await import('./sqlite/adapter.ts');
+    return openSqliteStorage({ ...options, path: database.path });
+  }
+  const { openPostgresStorage } = await import('./postgres/adapter.ts');
+  return openPostgresStorage({
+    ...options,
+    targets() {
+      const { password = null, tls = null } = credentials() ?? {};
+      return database.hosts.map(({ host, port }) => ({
+        host, port, user: database.user, database: database.database, password, tls: host.startsWith('/') ? null : tls,
+      }));
+    },
+    mayListen: databaseNotify === 'auto',
+    requiresStandby: requireHardened === 'everything',
+  });
+}
