@@ -82,7 +82,8 @@ function describeStart(config: Config): LogFields {
   return {
     pid: process.pid, version: readVersion(), node_version: process.versions.node, sqlite_version: process.versions['sqlite'], uid,
     effective_capabilities: effectiveCapabilities, no_new_privileges: noNewPrivileges, seccomp, root_read_only: rootReadOnly,
-    ...describeDatabase(config.database), node_options: nodeOptions, flags, guards_on: guardsOf(config).filter(({ isOn }) => isOn).map(({ name }) => name),
+    node_options: nodeOptions, flags, guards_on: guardsOf(config).filter(({ isOn }) => isOn).map(({ name }) => name),
+    ...describeDatabase(config.database),
   };
 }
 

@@ -102,12 +102,16 @@ const STORE = `
   )
   SELECT id - newest + $2 AS place FROM stored CROSS JOIN inbox`;
 
-/** With the same parameters but for the time: the places of what was there before, each with whether that is the same. */
+/**
+ * With the same parameters but for the time: the places of what was there before, each with whether that is the same. (OFFSET has the
+ * planner look up one by one, and never read the whole table for a few.)
+ */
 const COMPARE = `
   WITH ${SENT}
   SELECT place, (stored.from_number, stored.to_number, stored.ts, stored.text)
     IS NOT DISTINCT FROM (sent.from_number, sent.to_number, sent.ts, sent.text) AS is_same
-  FROM sent JOIN messages AS stored USING (message_id) JOIN inbox ON stored.id <> newest - $2 + place
+  FROM sent CROSS JOIN LATERAL (SELECT * FROM messages WHERE message_id = sent.message_id OFFSET 0) AS stored
+    JOIN inbox ON stored.id <> newest - $2 + place
   WHERE (SELECT count(*) FROM messages WHERE id > (SELECT newest - $2 FROM inbox)) < $2`;
 
 /** Where what a batch of statements selects stands among their results. */
