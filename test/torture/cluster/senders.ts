@@ -102,7 +102,7 @@ export function startSenders(scope: Scope, receivers: readonly Receiver[]): Send
       const wanted = acknowledged.size + messages;
       await waitFor(`${messages} acknowledgements`, () => acknowledged.size >= wanted);
     },
-    acknowledgedAfter: (receiver, begin) => waitFor(`an acknowledgement of ${receiver.name}`, () => {
+    acknowledgedAfter: (receiver, begin) => waitFor(() => `an acknowledgement of ${receiver.name}\n${receiver.log()}`, () => {
       const last = lastAcknowledged.get(receiver);
       return last !== undefined && last >= begin && last;
     }),
