@@ -130,6 +130,8 @@ export function append(messages: readonly Message[], receivedAt: number, timeout
   ];
 }
 
+export const LOOK_AT_READ_ONLY: Statement = { sql: "SELECT current_setting('transaction_read_only') AS read_only" };
+
 /** A durable write that stores nothing; `APPENDED.lock` is where its lock is, too. */
 export const probe = (timeoutMs: number): Statement[] => [BEGIN, limitsOf(timeoutMs), SYNC_COMMIT, takeIds(0), COMMIT];
 

@@ -5,15 +5,16 @@ import { createProof } from '../write-proof.ts';
 import type { Connection, Ran, Statement } from './connection.ts';
 import { kindOf } from './failures.ts';
 import { reasonOf } from './reasons.ts';
-import { append, APPENDED, probe } from './sql.ts';
+import { append, APPENDED, LOOK_AT_READ_ONLY, probe } from './sql.ts';
 
 /** Longer than any server that answers takes; a commit is given up by then. */
 const WRITE_TIMEOUT_MS = 4000;
+const LOOK_TIMEOUT_MS = 2000;
 
 export interface Writer {
   /** Commits these with all others that wait. Rejects with StorageUnavailable. */
   commit(messages: readonly Message[]): Promise<readonly AppendOutcome[]>;
-  /** Makes a write durable where none was lately or something failed. Rejects with StorageUnavailable. */
+  /** Makes a write durable where none was lately or something failed, else looks whether it could. Rejects with StorageUnavailable. */
   probe(): Promise<void>;
 }
 
@@ -25,15 +26,15 @@ export interface WriterOptions {
   readonly observer: Pick<StorageObserver, 'batchCommitted' | 'replicationCut'>;
 }
 
-/** Messages that came together; none: a probe. */
 interface Batch {
+  /** Messages that came together; none: a probe. */
   readonly messages: readonly Message[];
   resolve(outcomes: readonly AppendOutcome[]): void;
   reject(error: StorageUnavailable): void;
 }
 
 /** One transaction at a time, in one round trip: all that comes during one makes up the next. */
-export function createWriter({ connection, now, observer }: WriterOptions): Writer {
+export function createWriter(options: WriterOptions): Writer {
   const proof = createProof();
   let waiting: Batch[] = [];
   let isWorking = false;
@@ -51,7 +52,7 @@ export function createWriter({ connection, now, observer }: WriterOptions): Writ
       const batches = waiting;
       waiting = [];
       try {
-        const outcomes = await store(batches.flatMap(({ messages }) => messages));
+        const outcomes = await store(options, batches.flatMap(({ messages }) => messages));
         let begin = 0;
         for (const { messages, resolve } of batches) resolve(outcomes.slice(begin, begin += messages.length));
       } catch (error) {
@@ -62,19 +63,18 @@ export function createWriter({ connection, now, observer }: WriterOptions): Writ
     isWorking = false;
   }
 
-  async function store(messages: readonly Message[]): Promise<AppendOutcome[]> {
-    const beganAt = performance.now();
-    const statements = messages.length === 0 ? probe(WRITE_TIMEOUT_MS) : append(messages, now(), WRITE_TIMEOUT_MS);
-    const { results, warnings } = await runAgainOnce(connection(), statements);
-    if (results.at(-1)?.command !== 'COMMIT') throw new StorageUnavailable('the database failed');
-    if (results[APPENDED.lock]?.affected !== 1) throw new StorageUnavailable('the tables are of another version');
-    // Such as that the wait for the standby was cut short: committed here, and perhaps nowhere else.
-    if (warnings.length > 0) {
-      observer.replicationCut();
-      throw new StorageUnavailable('the commit was not replicated');
+  /** What is being committed tells more. */
+  async function look(): Promise<void> {
+    if (isWorking) return;
+    isWorking = true;
+    try {
+      await requireWritable(options.connection());
+    } catch (error) {
+      throw new StorageUnavailable(reasonOf(error));
+    } finally {
+      isWorking = false;
+      if (waiting.length > 0) void work();
     }
-    if (messages.length > 0) observer.batchCommitted(messages.length, (performance.now() - beganAt) / 1000);
-    return messages.length === 0 ? [] : outcomesOf(messages.length, results);
   }
 
   return {
@@ -82,9 +82,33 @@ export function createWriter({ connection, now, observer }: WriterOptions): Writ
     async probe() {
       const refused: UnavailableReason | undefined = proof.refusedFor();
       if (refused !== undefined) throw new StorageUnavailable(refused);
-      if (!proof.holds()) await proof.of(add([]), true);
+      if (proof.holds()) await proof.of(look(), false);
+      else await proof.of(add([]), true);
     },
   };
+}
+
+async function store({ connection, now, observer }: WriterOptions, messages: readonly Message[]): Promise<AppendOutcome[]> {
+  const beganAt = performance.now();
+  const statements = messages.length === 0 ? probe(WRITE_TIMEOUT_MS) : append(messages, now(), WRITE_TIMEOUT_MS);
+  const { results, warnings } = await runAgainOnce(connection(), statements);
+  if (results.at(-1)?.command !== 'COMMIT') throw new StorageUnavailable('the database failed');
+  if (results[APPENDED.lock]?.affected !== 1) throw new StorageUnavailable('the tables are of another version');
+  // Such as that the wait for the standby was cut short: committed here, and perhaps nowhere else.
+  if (warnings.length > 0) {
+    observer.replicationCut();
+    throw new StorageUnavailable('the commit was not replicated');
+  }
+  if (messages.length > 0) observer.batchCommitted(messages.length, (performance.now() - beganAt) / 1000);
+  return messages.length === 0 ? [] : outcomesOf(messages.length, results);
+}
+
+/** A server that has been told to take no writes goes on answering. */
+async function requireWritable(connection: Connection): Promise<void> {
+  const { results } = await connection.run([LOOK_AT_READ_ONLY], LOOK_TIMEOUT_MS);
+  if (results[0]?.rows[0]?.['read_only'] === 'off') return;
+  await connection.close();
+  throw new StorageUnavailable('no PostgreSQL server takes writes');
 }
 
 /** Again at once where the server could not put this transaction in order with others: nothing of it is stored. */
