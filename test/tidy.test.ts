@@ -28,7 +28,7 @@ const SOURCE_LAYERS: Layers = {
 const SQLITE_LAYERS: Layers = {
   root: join(SOURCE, 'storage/sqlite'),
   layers: [
-    ['adapter.ts'], ['reading', 'writing'], ['indexing'], ['file'], ['snapshot-gate.ts', 'thread.ts', 'connections.ts', 'failures.ts', 'row-ids.ts'],
+    ['adapter.ts'], ['reading', 'writing'], ['indexing'], ['file'], ['snapshot-gate.ts', 'thread.ts', 'connection-options.ts', 'failures.ts', 'row-ids.ts'],
   ],
 };
 

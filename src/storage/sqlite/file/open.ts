@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { StartRefused } from '../../../errors.ts';
-import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS } from '../connections.ts';
+import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS } from '../connection-options.ts';
 import { resultCode, SQLITE_READONLY_ROLLBACK } from '../failures.ts';
 import { adviceFor } from './advice.ts';
 import { beginGeneration, forgetGenerations } from './generations.ts';

@@ -4,7 +4,7 @@
  * while the service goes on. (Where it is missing at a start, that could be a restore: then positions of before are refused.)
  */
 import { DatabaseSync } from 'node:sqlite';
-import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS, readOnlyUri } from '../connections.ts';
+import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS, readOnlyUri } from '../connection-options.ts';
 import { BEFORE_ALL_IDS } from '../row-ids.ts';
 import { CREATE_TEXT_INDEX } from './text-index/text-index.ts';
 

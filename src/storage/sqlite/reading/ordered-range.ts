@@ -2,8 +2,9 @@
  * The messages of one sender, or of all, in order: a range of an index, walked in steps, each over a bounded number of its
  * entries, because a running statement cannot be interrupted.
  */
-import { type Bounds, type Direction, type PlacedMessage, rightAfter } from '../../query.ts';
+import type { Direction, PlacedMessage } from '../../query.ts';
 import { partitionOf } from '../indexing/schema.ts';
+import { type Bounds, rightAfter } from './bounds.ts';
 import { readMessages, type Selection, type Snapshot, UNINDEXED } from './snapshot.ts';
 
 /** Index entries walked in one step: a few milliseconds. */

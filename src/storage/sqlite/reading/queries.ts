@@ -1,9 +1,10 @@
 /** What readers ask of the database: pages of messages, and statistics. */
 import type { DatabaseSync } from 'node:sqlite';
-import { boundsOfPage, directionOf, type Found, toPage } from '../../query.ts';
+import { directionOf, type Found, toPage } from '../../query.ts';
 import type { Read, ReadAnswer } from '../../reads.ts';
 import type { MessagePage, MessageQuery } from '../../storage.ts';
 import type { SnapshotGate } from '../snapshot-gate.ts';
+import { boundsOfPage } from './bounds.ts';
 import { createOrderedRange } from './ordered-range.ts';
 import { search } from './search.ts';
 import { createInSnapshot, type Snapshot } from './snapshot.ts';

@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { StorageUnavailable } from '../../../errors.ts';
 import type { ReadReply } from '../../reads.ts';
-import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS, readOnlyUri } from '../connections.ts';
+import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS, readOnlyUri } from '../connection-options.ts';
 import { isDamage, reasonOf } from '../failures.ts';
 import { identityOf } from '../file/identity.ts';
 import { indexPathOf } from '../indexing/schema.ts';

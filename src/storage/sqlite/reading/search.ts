@@ -1,7 +1,8 @@
 /** Finding a substring of the text: by the text index, or by looking at every text of a range. */
-import { type Bounds, boundsOfPage, compare, directionOf, type Found, overlap, type PlacedMessage, startOf } from '../../query.ts';
+import { directionOf, type Found, type PlacedMessage } from '../../query.ts';
 import type { MessageQuery, Position } from '../../storage.ts';
 import { candidatesOf, isSearchable } from '../indexing/text-index/candidates.ts';
+import { type Bounds, boundsOfPage, compare, overlap, startOf } from './bounds.ts';
 import { createOrderedRange } from './ordered-range.ts';
 import { readMessages, type Row, type Selection, type Snapshot } from './snapshot.ts';
 import { countOfSender } from './totals.ts';

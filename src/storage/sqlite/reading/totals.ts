@@ -1,6 +1,7 @@
 /** How many messages there are, from counts that are kept, and from those messages that are not in the index yet. */
-import { MS_PER_MINUTE, startOf, TOP_SENDERS } from '../../query.ts';
+import { MS_PER_MINUTE, TOP_SENDERS } from '../../query.ts';
 import type { Arrivals, Stats } from '../../storage.ts';
+import { startOf } from './bounds.ts';
 import type { OrderedRange } from './ordered-range.ts';
 import { ALL_MESSAGES, type Snapshot, UNINDEXED } from './snapshot.ts';
 

@@ -5,7 +5,7 @@
  */
 import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
-import { AS_BY_DEFAULT } from '../connections.ts';
+import { AS_BY_DEFAULT } from '../connection-options.ts';
 import { reasonOf } from '../failures.ts';
 import type { ThreadData } from '../thread.ts';
 import type { CheckpointerReply } from './protocol.ts';

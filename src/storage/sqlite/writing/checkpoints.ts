@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { UnavailableReason } from '../../../errors.ts';
-import { BUSY_TIMEOUT_MS } from '../connections.ts';
+import { BUSY_TIMEOUT_MS } from '../connection-options.ts';
 import { reasonOf } from '../failures.ts';
 import { checkpoint, createLogMeter, isLogLarge, type LogState } from '../file/write-ahead-log.ts';
 import type { SnapshotGate } from '../snapshot-gate.ts';

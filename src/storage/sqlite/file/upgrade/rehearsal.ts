@@ -1,5 +1,5 @@
 import { DatabaseSync } from 'node:sqlite';
-import { AS_BY_DEFAULT } from '../../connections.ts';
+import { AS_BY_DEFAULT } from '../../connection-options.ts';
 import { createAppend } from '../append.ts';
 
 /** Ids that differ in their letters alone, and texts that someone else's expression may not be ready for. */

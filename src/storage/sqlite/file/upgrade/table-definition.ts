@@ -1,6 +1,6 @@
 /** What the table `messages` is, by its definition. */
 import { DatabaseSync } from 'node:sqlite';
-import { AS_BY_DEFAULT } from '../../connections.ts';
+import { AS_BY_DEFAULT } from '../../connection-options.ts';
 import { tokensOf } from './sql-tokens.ts';
 
 export interface Column {
