@@ -2,8 +2,9 @@ import { clientOf } from '../http/client.ts';
 import { badRequest, gone, jsonReply, unprocessable } from '../http/reply.ts';
 import type { Handler } from '../http/router.ts';
 import type { Position, Storage } from '../storage/storage.ts';
-import { writeCursor } from './positions.ts';
+import { withFields } from './fields.ts';
 import { queryOfNextPage, readMessageQuery } from './parameters.ts';
+import { writeCursor } from './positions.ts';
 
 /**
  * GET /messages: one page of the messages that match, and how many match in all. Where more follow, `Link` (RFC 8288) leads to
@@ -19,11 +20,15 @@ export function createListMessages(storage: Pick<Storage, 'list' | 'generation' 
     const reading = readMessageQuery(exchange.query);
     if (reading.kind === 'malformed') return badRequest('the query is not valid percent-encoded UTF-8');
     if (reading.kind === 'invalid') return unprocessable(reading.faults);
-    const { query, generation = storage.generation } = reading;
+    const { query, fields, generation = storage.generation } = reading;
     const client = clientOf(exchange.request);
     const isKnown = generation === storage.generation || await storage.holds({ generation }, client);
     if (!isKnown) return gone('the cursor is of another database; begin again without one');
-    const { items, total, next } = await storage.list(query, client);
+    const { items: messages, receipts = [], total, next } = await storage.list(query, client);
+    const items = receipts.length === 0 ? messages : messages.flatMap((message, index) => {
+      const receipt = receipts[index];
+      return receipt === undefined ? [] : [withFields(message, receipt, fields)];
+    });
     const page = { items, total, limit: query.limit, offset: query.offset };
     return jsonReply(200, page, next === null ? {} : linkToNext(exchange.query, next));
   };

@@ -1,13 +1,13 @@
 import { type Fault, hasAtMostCharacters, instantOf, TIMESTAMP_RULE } from '../message.ts';
 import type { MessageFilter, MessageQuery } from '../storage/storage.ts';
-import { readCursor } from './positions.ts';
-import { readStreamPosition, type StreamPosition } from './positions.ts';
+import { type Field, FIELDS } from './fields.ts';
+import { readCursor, readStreamPosition, type StreamPosition } from './positions.ts';
 
 export const DEFAULT_LIMIT = 50;
 export const MAX_LIMIT = 100;
 /** Longest `q` in Unicode code points. */
 export const Q_CHARACTERS = 256;
-const KEPT_WHILE_PAGING = ['limit', 'order', 'from', 'since', 'q'];
+const KEPT_WHILE_PAGING = ['limit', 'order', 'message_id', 'from', 'since', 'q', 'fields'];
 
 /** What a query string asks for; `malformed` where it is not valid percent-encoded UTF-8, else with every fault at once. */
 export type QueryReading<Asked> =
@@ -18,12 +18,14 @@ export type QueryReading<Asked> =
 /** `generation`: of the database that the cursor is from; undefined without a cursor. */
 export interface PageAsked {
   readonly query: MessageQuery;
+  readonly fields: readonly Field[];
   readonly generation: string | undefined;
 }
 
 /** Reads the query string of GET /messages (README, GET /messages). */
 export function readMessageQuery(queryString: string): QueryReading<PageAsked> {
-  return readQuery(queryString, ({ given, refuse, wholeNumber, filter }) => {
+  return readQuery(queryString, ({ given, refuse, wholeNumber, filter, fields: readFields }) => {
+    const fields = readFields();
     const limit = wholeNumber('limit', DEFAULT_LIMIT, 1, MAX_LIMIT);
     const offset = wholeNumber('offset', 0, 0, Number.MAX_SAFE_INTEGER);
     const order = given('order') ?? 'oldest';
@@ -37,6 +39,7 @@ export function readMessageQuery(queryString: string): QueryReading<PageAsked> {
     if (cursorText !== undefined && offset > 0) refuse('offset', 'must be 0 where a cursor is given', 'cursor_with_offset');
     return {
       generation: cursor?.generation,
+      fields,
       query: {
         ...filter(),
         limit,
@@ -44,6 +47,7 @@ export function readMessageQuery(queryString: string): QueryReading<PageAsked> {
         ...(order === 'newest' && { newestFirst: true }),
         ...(cursor && { after: cursor.after }),
         ...(since !== undefined && since !== null && { since }),
+        ...(fields.length > 0 && { withReceipts: true }),
       },
     };
   });
@@ -52,16 +56,17 @@ export function readMessageQuery(queryString: string): QueryReading<PageAsked> {
 /** `from`: after a position, from the first message that was stored, or only what is stored from now on. */
 export interface StreamAsked {
   readonly filter: MessageFilter;
+  readonly fields: readonly Field[];
   readonly begin: StreamPosition | 'start' | 'now';
 }
 
 /** Reads the query string of GET /messages/stream. The header Last-Event-ID of a reader that comes again goes before `after`. */
 export function readStreamQuery(queryString: string, lastEventId: string): QueryReading<StreamAsked> {
-  return readQuery(queryString, ({ given, refuse, filter }) => {
+  return readQuery(queryString, ({ given, refuse, filter, fields }) => {
     const text = lastEventId || given('after');
     const begin = text === undefined ? 'now' : text === 'start' ? 'start' : readStreamPosition(text);
     if (begin === null) refuse('after', 'must be start, or as it came as the id of an event, here and in Last-Event-ID', 'stream_position');
-    return { filter: filter(), begin: begin ?? 'now' };
+    return { filter: filter(), fields: fields(), begin: begin ?? 'now' };
   });
 }
 
@@ -77,8 +82,9 @@ interface Parameters {
   refuse(name: string, msg: string, type: string): void;
   /** Digits only, within the bounds. */
   wholeNumber(name: string, fallback: number, least: number, most: number): number;
-  /** `from` and `q`. */
+  /** `message_id`, `from` and `q`. */
   filter(): MessageFilter;
+  fields(): readonly Field[];
 }
 
 /** Form-encoded UTF-8: the last of a repeated parameter, an empty value as none, unknown ones ignored. */
@@ -101,12 +107,23 @@ function readQuery<Asked>(queryString: string, read: (parameters: Parameters) =>
       return number;
     },
     filter() {
+      const message_id = given('message_id');
       const from = given('from');
       const q = given('q');
       if (q !== undefined && !hasAtMostCharacters(q, Q_CHARACTERS)) {
         refuse('q', `must have at most ${Q_CHARACTERS} characters`, 'string_too_long');
       }
-      return { ...(from !== undefined && { from: restorePlus(from) }), ...(q !== undefined && { q }) };
+      return {
+        ...(message_id !== undefined && { message_id }),
+        ...(from !== undefined && { from: restorePlus(from) }),
+        ...(q !== undefined && { q }),
+      };
+    },
+    fields() {
+      const names = given('fields')?.split(',') ?? [];
+      const isKnown = names.every((name) => FIELDS.some((field) => field === name));
+      if (!isKnown) refuse('fields', `must be one or both of ${FIELDS.join(',')}`, 'fields');
+      return FIELDS.filter((field) => names.includes(field));
     },
   });
   return faults.length > 0 ? { kind: 'invalid', faults } : { kind: 'valid', ...asked };

@@ -1,7 +1,8 @@
 /** What a query means, whatever storage answers it: the order of messages, what of it a page shows, what is counted. */
 import type { Message } from '../message.ts';
 import {
-  STORED_PART_BYTES, type MessagePage, type MessageQuery, type Position, type Sequence, type StoredMessages, type StoredQuery,
+  STORED_PART_BYTES, type MessageFilter, type MessagePage, type MessageQuery, type Position, type Receipt, type Sequence,
+  type StoredMessages, type StoredQuery,
 } from './storage.ts';
 
 /** So many senders stand in the statistics. */
@@ -11,6 +12,7 @@ export const MS_PER_MINUTE = 60_000;
 /** A message with its place in the order. */
 export interface PlacedMessage {
   readonly message: Message;
+  readonly receipt: Receipt;
   readonly position: Position;
 }
 
@@ -21,12 +23,13 @@ export interface Found {
   readonly messages: readonly PlacedMessage[];
 }
 
-export function toPage({ total, messages }: Found, limit: number): MessagePage {
+export function toPage({ total, messages }: Found, { limit, withReceipts }: Pick<MessageQuery, 'limit' | 'withReceipts'>): MessagePage {
   const items = messages.slice(0, limit);
   return {
     items: items.map(({ message }) => message),
     total,
     next: messages.length > limit ? items.at(-1)?.position ?? null : null,
+    ...(withReceipts === true && { receipts: items.map(({ receipt }) => receipt) }),
   };
 }
 
@@ -39,7 +42,11 @@ export const directionOf = ({ newestFirst }: Pick<MessageQuery, 'newestFirst'>):
 const STEP_ROWS = 2_000;
 
 /** How many of the next messages a read of stored messages looks at. */
-export const mostLookedAt = ({ from, q, limit }: StoredQuery): number => (from === undefined && q === undefined ? limit : STEP_ROWS);
+export const mostLookedAt = (query: StoredQuery): number => (isFiltered(query) ? STEP_ROWS : query.limit);
+
+/** Whether there are messages that do not match. */
+export const isFiltered = ({ message_id, from, q }: MessageFilter): boolean =>
+  message_id !== undefined || from !== undefined || q !== undefined;
 
 type StoredItem = StoredMessages['items'][number];
 

@@ -148,6 +148,7 @@ function classOf(read: Read): ReadClass {
   return read.kind === 'list' && mayTakeLong(read.query) ? 'long' : 'quick';
 }
 
-function mayTakeLong({ q, from, since, offset }: MessageQuery): boolean {
+function mayTakeLong({ message_id, q, from, since, offset }: MessageQuery): boolean {
+  if (message_id !== undefined) return false;
   return q !== undefined || offset > SMALL_OFFSET || (from !== undefined && since !== undefined);
 }

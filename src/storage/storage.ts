@@ -14,6 +14,8 @@ export interface Position {
 
 /** Filters that a message matches or not, whatever the others. Absent ones match everything. */
 export interface MessageFilter {
+  /** Exactly this id. */
+  readonly message_id?: string;
   readonly from?: string;
   /** A substring of `text`: ASCII letters in either case, all else exact. */
   readonly q?: string;
@@ -31,6 +33,8 @@ export interface MessageQuery extends MessageFilter {
   readonly newestFirst?: boolean;
   /** Earliest instant, as `instantOf` writes it; inclusive. */
   readonly since?: string;
+  /** Whether the page has the receipts of its items. */
+  readonly withReceipts?: boolean;
 }
 
 export interface MessagePage {
@@ -40,6 +44,15 @@ export interface MessagePage {
   readonly total: number;
   /** The position of the last item where more match after it, else null. */
   readonly next: Position | null;
+  /** One for each item, where they were asked for. */
+  readonly receipts?: readonly Receipt[];
+}
+
+/** What is known of a message beyond its content. */
+export interface Receipt {
+  readonly sequence: Sequence;
+  /** The server's time in milliseconds since 1970; null in rows that are older than that column. */
+  readonly receivedAt: number | null;
 }
 
 /**
@@ -60,7 +73,7 @@ export interface StoredQuery extends MessageFilter {
 export const STORED_PART_BYTES = 64 * 1024;
 
 export interface StoredMessages {
-  readonly items: readonly { readonly sequence: Sequence; readonly message: Message }[];
+  readonly items: readonly (Receipt & { readonly message: Message })[];
   /** All up to here were looked at. */
   readonly through: Sequence;
   /** Whether nothing was stored after that when it was read. */

@@ -3,7 +3,6 @@
  * has no raw line end in it, so `data` is one line.
  */
 import { escapeLineEnds } from '../line-ends.ts';
-import type { Message } from '../message.ts';
 
 export const EVENT_STREAM_HEADERS = {
   'Content-Type': 'text/event-stream',
@@ -14,8 +13,8 @@ export const EVENT_STREAM_HEADERS = {
 /** How long a reader waits before it comes again, in milliseconds. */
 const RETRY_MS = 1000;
 
-/** The message of a position. */
-export function messageEvent(message: Message, position: string): string {
+/** The message of a position, with what else was asked for of it. */
+export function messageEvent(message: object, position: string): string {
   return `id: ${position}\ndata: ${escapeLineEnds(JSON.stringify(message))}\n\n`;
 }
 

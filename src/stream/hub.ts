@@ -91,7 +91,7 @@ async function catchUp(stream: OpenStream, read: ReadEvents, tail: Tail, beforeW
     const part = await read(query, stream.isOpen, stream.client);
     beforeWriting();
     if (part === null || !stream.isOpen()) return;
-    if (part.events.length > 0) stream.write(toBuffer(part.events), part.events.length);
+    if (part.events.length > 0) stream.write(toBuffer(part.events, stream.fields), part.events.length);
     stream.through = part.through;
     if (part.isAll && tail.isReachedBy(stream)) return tail.join(stream);
     if (stream.response.writableNeedDrain) await drained(stream.response);

@@ -1,11 +1,13 @@
 import type { Writable } from 'node:stream';
 import { containsText, type Message } from '../message.ts';
 import type { StreamEnd } from '../observe/metrics.ts';
+import type { Field } from '../query/fields.ts';
 import type { MessageFilter, Sequence } from '../storage/storage.ts';
 
 /** Who reads a stream. */
 export interface StreamReader {
   readonly filter: MessageFilter;
+  readonly fields: readonly Field[];
   /** Whom its reads are for (`Storage`). */
   readonly client: string;
   /** What it has seen. */
@@ -15,7 +17,7 @@ export interface StreamReader {
 }
 
 /** A stream that is being written. */
-export interface OpenStream extends Pick<StreamReader, 'filter' | 'client' | 'mayStillRead'> {
+export interface OpenStream extends Pick<StreamReader, 'filter' | 'fields' | 'client' | 'mayStillRead'> {
   readonly response: Writable;
   /** False once either side has ended it: nothing may be written any more. */
   readonly isOpen: () => boolean;
@@ -34,6 +36,7 @@ export function createOpenStream(response: Writable, reader: StreamReader, onClo
   const stream: OpenStream = {
     response,
     filter: reader.filter,
+    fields: reader.fields,
     client: reader.client,
     mayStillRead: reader.mayStillRead,
     isOpen: () => ended === undefined && !response.destroyed,
@@ -60,8 +63,9 @@ export function createOpenStream(response: Writable, reader: StreamReader, onClo
 }
 
 /** Whether a message is one that the reader of a stream wants. */
-export function isWanted({ from, text }: Message, filter: MessageFilter): boolean {
-  return (filter.from === undefined || from === filter.from) && (filter.q === undefined || (text !== null && containsText(text, filter.q)));
+export function isWanted({ message_id, from, text }: Message, filter: MessageFilter): boolean {
+  return (filter.message_id ?? message_id) === message_id && (filter.from ?? from) === from &&
+    (filter.q === undefined || (text !== null && containsText(text, filter.q)));
 }
 
 /** Resolves when a response takes more, or has closed. */

@@ -4,6 +4,7 @@ import { StorageUnavailable } from '../errors.ts';
 import type { Message } from '../message.ts';
 import type { Log } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
+import { type Field, withFields } from '../query/fields.ts';
 import { writeStreamPosition } from '../query/positions.ts';
 import type { Storage, StoredMessages, StoredQuery } from '../storage/storage.ts';
 import { messageEvent } from './event-stream.ts';
@@ -11,7 +12,8 @@ import { messageEvent } from './event-stream.ts';
 export interface StoredEvent {
   readonly sequence: bigint;
   readonly message: Message;
-  readonly text: string;
+  /** The event for who wants these fields. */
+  text(fields: readonly Field[]): string;
 }
 
 /** A part of what is stored: of at most PART_BYTES, or of one event. */
@@ -81,19 +83,23 @@ export function createReadEvents({ storage, log, metrics }: StoredEventsOptions)
 function toEvents({ items, through, isAll }: StoredMessages, generation: string): StoredEvents {
   const events: StoredEvent[] = [];
   let bytes = 0;
-  for (const { sequence, message } of items) {
-    const text = messageEvent(message, writeStreamPosition({ generation, sequence }));
-    bytes += Buffer.byteLength(text);
+  for (const { message, ...receipt } of items) {
+    const position = writeStreamPosition({ generation, sequence: receipt.sequence });
+    const plain = messageEvent(message, position);
+    bytes += Buffer.byteLength(plain);
     const last = events.at(-1);
     if (last !== undefined && bytes > PART_BYTES) return { events, through: last.sequence, isAll: false };
-    events.push({ sequence: BigInt(sequence), message, text });
+    events.push({
+      sequence: BigInt(receipt.sequence), message,
+      text: (fields) => (fields.length === 0 ? plain : messageEvent(withFields(message, receipt, fields), position)),
+    });
   }
   return { events, through: BigInt(through), isAll };
 }
 
 /** Events in memory of their own: in that of the pool, one that a slow reader does not take would keep what else is in it. */
-export function toBuffer(events: readonly StoredEvent[]): Buffer {
-  const text = events.map((event) => event.text).join('');
+export function toBuffer(events: readonly StoredEvent[], fields: readonly Field[]): Buffer {
+  const text = events.map((event) => event.text(fields)).join('');
   const buffer = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
   buffer.write(text);
   return buffer;

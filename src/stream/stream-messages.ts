@@ -25,7 +25,7 @@ export function createStreamMessages({ storage, hub, log, metrics }: StreamMessa
     const reading = readStreamQuery(query, headerValues(request.rawHeaders, 'last-event-id').at(-1) ?? '');
     if (reading.kind === 'malformed') return badRequest('the query is not valid percent-encoded UTF-8');
     if (reading.kind === 'invalid') return unprocessable(reading.faults);
-    const { filter, begin } = reading;
+    const { filter, fields, begin } = reading;
     const client = clientOf(request);
     // Read before the answer begins, so that all that is acknowledged after it is in the stream.
     const newest = await storage.newestSequence(client);
@@ -40,7 +40,7 @@ export function createStreamMessages({ storage, hub, log, metrics }: StreamMessa
       status: 200,
       headers: EVENT_STREAM_HEADERS,
       body: (response) => hub.open(response, {
-        filter, client, after, mayStillRead,
+        filter, fields, client, after, mayStillRead,
         onEnded(end, messages) {
           metrics.streamEnded(end);
           log('INFO', 'stream_ended', { request_id: requestId, end, messages });

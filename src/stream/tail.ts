@@ -1,3 +1,4 @@
+import { isFiltered } from '../storage/query.ts';
 import { isWanted, type OpenStream } from './open-stream.ts';
 import { type ReadEvents, type StoredEvent, type StoredEvents, toBuffer } from './stored-events.ts';
 
@@ -42,26 +43,13 @@ export function createTail(read: ReadEvents, beforeWriting: () => void): Tail {
       const part = await read({ after: String(after), limit: PART_MESSAGES }, () => streams.size > 0);
       // Otherwise all have gone meanwhile, and whoever came then is somewhere else.
       if (part !== null && through === after) {
-        broadcast(part);
+        beforeWriting();
+        broadcast(part, streams, through);
         through = part.through;
         isWoken ||= !part.isAll;
       } else {
         isWoken = true;
       }
-    }
-  }
-
-  function broadcast({ events, through: end }: StoredEvents): void {
-    beforeWriting();
-    // What is held is one copy for all streams.
-    const all = lazily(() => toBuffer(events));
-    const each = events.map((event) => ({ ...event, bytes: lazily(() => toBuffer([event])) }));
-    for (const stream of streams) {
-      if (!stream.isOpen()) continue;
-      const wantsAll = stream.through <= through && stream.filter.from === undefined && stream.filter.q === undefined;
-      if (!wantsAll) writeInTime(stream, each.filter((event) => isNew(event, stream)).map(({ bytes }) => bytes()), 1);
-      else if (events.length > 0) writeInTime(stream, [all()], events.length);
-      if (stream.through < end) stream.through = end;
     }
   }
 
@@ -75,6 +63,22 @@ export function createTail(read: ReadEvents, beforeWriting: () => void): Tail {
     leave: (stream) => void streams.delete(stream),
     wake,
   };
+}
+
+/** Writes new events to the streams at the end: each was written all up to `through`, at least. */
+function broadcast({ events, through: end }: StoredEvents, streams: ReadonlySet<OpenStream>, through: bigint): void {
+  // What is held is one copy for all streams, but for those that want more fields.
+  const all = lazily(() => toBuffer(events, []));
+  const each = events.map((event) => ({ ...event, bytes: lazily(() => toBuffer([event], [])) }));
+  for (const stream of streams) {
+    if (!stream.isOpen()) continue;
+    const { fields } = stream;
+    const wantsAll = stream.through <= through && !isFiltered(stream.filter);
+    if (wantsAll && events.length > 0) writeInTime(stream, [fields.length === 0 ? all() : toBuffer(events, fields)], events.length);
+    const wanted = wantsAll ? [] : each.filter((event) => isNew(event, stream));
+    writeInTime(stream, wanted.map((event) => (fields.length === 0 ? event.bytes() : toBuffer([event], fields))), 1);
+    if (stream.through < end) stream.through = end;
+  }
 }
 
 function isNew({ sequence, message }: StoredEvent, { through, filter }: OpenStream): boolean {

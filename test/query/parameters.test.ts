@@ -64,7 +64,7 @@ describe('readMessageQuery', () => {
   test('takes the cursor that a page has given, and no other text', () => {
     const after = { instant: '2025-01-15T10:00:00', message_id: 'é/?' };
     const cursor = writeCursor({ generation: 'g', after });
-    assert.deepEqual(readMessageQuery(`cursor=${cursor}&offset=0`), { kind: 'valid', generation: 'g', query: { limit: 50, offset: 0, after } });
+    assert.deepEqual(readMessageQuery(`cursor=${cursor}&offset=0`), { kind: 'valid', generation: 'g', fields: [], query: { limit: 50, offset: 0, after } });
     const encode = (text: string) => Buffer.from(text).toString('base64url');
     const others = ['x', `${cursor}A`, `${cursor}==`, ` ${cursor}`, cursor.slice(1), encode('["g","2025"]'), encode('["g",1,"a"]'), encode('["g", "a","b"]'),
       encode('["g","a","b","c"]'), encode('{}'), encode('null'), Buffer.from('["g","\xff","b"]', 'latin1').toString('base64url')];
@@ -84,6 +84,20 @@ describe('readMessageQuery', () => {
 
   test('reports every fault at once', () => {
     assert.deepEqual(faults('limit=0&offset=-1&since=x'), ['query.limit: whole_number', 'query.offset: whole_number', 'query.since: timestamp']);
+  });
+
+  test('knows the fields beyond the content of a message, each once and in one order, and no others', () => {
+    const fields = (text: string) => {
+      const reading = readMessageQuery(`fields=${text}`);
+      return reading.kind === 'valid' ? [reading.fields, reading.query.withReceipts] : reading;
+    };
+    for (const [text, wanted] of [
+      ['', [[], undefined]], ['sequence', [['sequence'], true]], ['received_at', [['received_at'], true]],
+      ['sequence,received_at', [['received_at', 'sequence'], true]], ['sequence,sequence', [['sequence'], true]],
+    ] as const) assert.deepEqual(fields(text), wanted, text);
+    for (const text of ['id', 'sequence,', ',', 'sequence,text', 'Sequence', 'sequence%20', 'received_at;sequence']) {
+      assert.deepEqual(faults(`fields=${text}`), ['query.fields: fields'], text);
+    }
   });
 
   test('calls malformed what is not percent-encoded UTF-8', () => {

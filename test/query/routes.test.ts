@@ -46,6 +46,18 @@ describe('GET /messages', () => {
     });
   });
 
+  test('finds a message by its id, together with the other filters', async () => {
+    for (const [query, ids] of [
+      ['message_id=a', ['a']], ['message_id=A', []], ['message_id=%00', []], ['message_id=c&from=%2B12', ['c']], ['message_id=c&from=%2B13', []],
+      ['message_id=a&q=%5C', ['a']], ['message_id=b&q=x', []], ['message_id=c&since=2025-01-15T10:00:00Z', ['c']], ['message_id=c&since=2025-01-15T10:00:01Z', []],
+      ['message_id=c&offset=1', []],
+    ] as const) {
+      const { items, total }: { items: { message_id: string }[]; total: number } = JSON.parse(await (await app.get(`/messages?${query}`)).text());
+      assert.deepEqual(items.map(({ message_id }) => message_id), ids, query);
+      assert.equal(total, query.includes('offset') ? 1 : ids.length, query);
+    }
+  });
+
   test('reads an unescaped plus in from', async () => {
     const listing: { total: number } = JSON.parse(await (await app.get('/messages?from=+12')).text());
     assert.equal(listing.total, 1);
@@ -108,6 +120,24 @@ describe('GET /messages', () => {
     const response = await app.get('/messages?q=%ff');
     assert.deepEqual([response.status, await response.json()], [400, { detail: 'the query is not valid percent-encoded UTF-8' }]);
   });
+});
+
+test('adds to each item the fields that are asked for, on every page', async (t) => {
+  const app = await startTestApp(t);
+  const before = Date.now();
+  await app.send({ message_id: 'e', from: '+15', text: null });
+  await app.send({ message_id: 'f', from: '+15', text: null });
+  const first = await app.get('/messages?from=%2B15&limit=1&fields=sequence,received_at');
+  const second = await app.get(`/messages${nextQuery(first) ?? ''}`);
+  const items: { received_at: string; sequence: number; message_id: string }[] =
+    [...JSON.parse(await first.text()).items, ...JSON.parse(await second.text()).items];
+  assert.deepEqual(items.map(({ received_at, sequence, ...content }) => content), ['e', 'f'].map((message_id) => message({ message_id, from: '+15', text: null })));
+  const [{ received_at = '', sequence = 0 } = {}, next] = items;
+  assert.match(received_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  assert.ok(Date.parse(received_at) >= before && Date.parse(received_at) <= Date.now());
+  assert.ok(Number.isInteger(sequence) && (next?.sequence ?? 0) > sequence);
+  const one = JSON.parse(await (await app.get('/messages?message_id=e&fields=sequence')).text());
+  assert.deepEqual(one.items, [{ ...message({ message_id: 'e', from: '+15', text: null }), sequence }]);
 });
 
 test('GET /stats counts what is stored', async () => {

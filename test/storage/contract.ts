@@ -112,6 +112,31 @@ export function testStorageContract(name: string, open: OpenStorageUnderTest): v
         assert.deepEqual(await idsOf(storage), inOrder.map(([id]) => id));
       });
 
+      test('finds one message by its id, and tells when it was received and its place in the order of storing', async (t) => {
+        const { storage } = await open(t);
+        const before = Date.now();
+        for (const message_id of ['b', 'a', 'ab']) await storage.append(message({ message_id, from: `+1${message_id.length}` }));
+        for (const [query, ids] of [
+          [{ message_id: 'a' }, ['a']], [{ message_id: 'A' }, []], [{ message_id: 'a\0' }, []], [{ message_id: 'a', from: '+11' }, ['a']],
+          [{ message_id: 'a', from: '+12' }, []], [{ message_id: 'a', q: 'ell' }, ['a']], [{ message_id: 'a', q: 'nowhere' }, []],
+          [{ message_id: 'a', since: '9' }, []],
+        ] as const) {
+          const page = await storage.list({ ...EVERYTHING, ...query });
+          assert.deepEqual([page.items.map(({ message_id }) => message_id), page.total, page.next], [ids, ids.length, null]);
+        }
+        const after = { instant: '', message_id: '' };
+        assert.equal((await storage.list({ ...EVERYTHING, message_id: 'a', after })).items.length, 1);
+        assert.deepEqual((await storage.list({ ...EVERYTHING, message_id: 'a', after, newestFirst: true })).items, []);
+
+        const { receipts = [] } = await storage.list({ ...EVERYTHING, withReceipts: true });
+        const { items } = await storage.stored({ after: storage.beforeAll, limit: 10 });
+        assert.deepEqual(items.map((item) => item.message.message_id), ['b', 'a', 'ab']);
+        assert.deepEqual(receipts.map(({ sequence }) => sequence), [1, 2, 0].map((index) => items[index]?.sequence));
+        for (const { receivedAt } of [...receipts, ...items]) assert.ok(receivedAt !== null && receivedAt >= before && receivedAt <= Date.now());
+        const one = await storage.stored({ after: storage.beforeAll, limit: 10, message_id: 'a' });
+        assert.deepEqual(one.items.map((item) => item.message.message_id), ['a']);
+      });
+
       test('pages, with the total of all that match', async (t) => {
         const { storage } = await open(t);
         for (let index = 0; index < 7; index += 1) await storage.append(message({ message_id: `m${index}` }));

@@ -25,7 +25,7 @@ function start(stored: Storage['stored'], maxStreams = 3) {
     const response = new PassThrough();
     let text = '';
     response.on('data', (chunk) => { text += String(chunk); });
-    hub.open(response, { filter: {}, after: '7', client: '', mayStillRead: () => true, onEnded: (end) => void ends.push(end) });
+    hub.open(response, { filter: {}, fields: [], after: '7', client: '', mayStillRead: () => true, onEnded: (end) => void ends.push(end) });
     return { response, text: () => text };
   };
   return { hub, open, ends, logs, refusals };
@@ -41,7 +41,7 @@ function startNumbered(newest: () => number, changes: Parameters<typeof message>
     const first = Number(after) + 1;
     const last = Math.min(newest(), Number(after) + limit);
     const items = Array.from({ length: Math.max(0, last - first + 1) }, (_, index) =>
-      ({ sequence: String(first + index), message: message({ message_id: String(first + index), ...changes }) }));
+      ({ sequence: String(first + index), receivedAt: null, message: message({ message_id: String(first + index), ...changes }) }));
     const part = { items, through: String(Math.max(last, Number(after))), isAll: last === newest() };
     if (isHolding) await new Promise<void>((release) => held.push({ after, release }));
     return part;
@@ -131,7 +131,7 @@ describe('the hub', () => {
     let isAllowed = true;
     const { hub, ends, refusals } = startFailing(() => true, () => 8);
     assert.ok(hub.reserve());
-    hub.open(new PassThrough().resume(), { filter: {}, client: '', after: '7', mayStillRead: () => isAllowed, onEnded: (end) => void ends.push(end) });
+    hub.open(new PassThrough().resume(), { filter: {}, fields: [], client: '', after: '7', mayStillRead: () => isAllowed, onEnded: (end) => void ends.push(end) });
     await waitFor('a refusal', () => refusals.total > 0);
     isAllowed = false;
     hub.recheck();
@@ -188,7 +188,7 @@ describe('the hub', () => {
     const begin = () => {
       assert.ok(hub.reserve());
       const response = new PassThrough({ highWaterMark: 1024 });
-      hub.open(response, { filter: {}, after: '0', client: '', mayStillRead: () => true, onEnded() {} });
+      hub.open(response, { filter: {}, fields: [], after: '0', client: '', mayStillRead: () => true, onEnded() {} });
       return response;
     };
     const one = begin();
@@ -218,7 +218,7 @@ describe('the hub', () => {
       assert.ok(hub.reserve());
       const got: Buffer[] = [];
       const response = new PassThrough().on('data', (chunk: Buffer) => void got.push(chunk));
-      hub.open(response, { filter, after: '7', client: '', mayStillRead: () => true, onEnded() {} });
+      hub.open(response, { filter, fields: [], after: '7', client: '', mayStillRead: () => true, onEnded() {} });
       return got;
     });
     await waitFor('all at the end', () => asked.length >= 4);
@@ -245,7 +245,7 @@ describe('the hub', () => {
       const begin = (after: string, take: (chunk: Buffer, taken: () => void) => void) => {
         assert.ok(hub.reserve());
         const response = new Writable({ highWaterMark: 64 * 1024, write: (chunk, _encoding, taken) => take(chunk, taken) });
-        hub.open(response, { filter, client: '', after, mayStillRead: () => true, onEnded: (end) => void ends.push(end) });
+        hub.open(response, { filter, fields: [], client: '', after, mayStillRead: () => true, onEnded: (end) => void ends.push(end) });
         return response;
       };
       const silent = ['0', '0', '0', '40', '40', '40'].map((after) => begin(after, () => {}));
@@ -275,7 +275,7 @@ describe('the hub', () => {
     const responses = Array.from({ length: STREAMS }, () => {
       assert.ok(hub.reserve());
       const response = new PassThrough({ highWaterMark: 64 * 1024 });
-      hub.open(response, { filter: {}, client: '', after: '0', mayStillRead: () => true, onEnded: (end) => void ends.push(end) });
+      hub.open(response, { filter: {}, fields: [], client: '', after: '0', mayStillRead: () => true, onEnded: (end) => void ends.push(end) });
       return response;
     });
     await waitFor('room', () => ends.length > 0 && responses.every((response) => response.destroyed || response.writableNeedDrain));
@@ -333,7 +333,7 @@ describe('the hub', () => {
       assert.ok(hub.reserve());
       const gone = new PassThrough();
       gone.destroy();
-      hub.open(gone, { filter: {}, after: '7', client: '', mayStillRead: () => true, onEnded: (end) => void ends.push(end) });
+      hub.open(gone, { filter: {}, fields: [], after: '7', client: '', mayStillRead: () => true, onEnded: (end) => void ends.push(end) });
     }
     assert.equal(hub.size(), 0);
   });

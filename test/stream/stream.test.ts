@@ -6,7 +6,7 @@ import { describe, test, type TestContext } from 'node:test';
 import { openStorage } from '../../src/storage/open.ts';
 import { writeStreamPosition } from '../../src/query/positions.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
-import { readEvents } from '../support/event-stream.ts';
+import { type EventReader, readEvents } from '../support/event-stream.ts';
 import { message } from '../support/messages.ts';
 import { connectRaw } from '../support/raw-http.ts';
 import { ask } from '../support/request.ts';
@@ -87,6 +87,22 @@ describe('a stream', () => {
       await readers[index]?.has(2 * ids.length);
       assert.deepEqual(readers[index]?.ids(), [...ids.map((id) => `a${id}`), ...ids.map((id) => `b${id}`)], query);
     }
+  });
+
+  test('has the fields that are asked for, before it has reached the end and after', async (t) => {
+    const app = await startTestApp(t);
+    await store(app, ['m1', 'm2']);
+    const open = (query: string) => readEvents(t, stream(app, `?after=start&${query}`));
+    const [plain, both, one, filtered] = await Promise.all([open(''), open('fields=received_at,sequence'), open('message_id=m3'), open('fields=sequence&q=ell')]);
+    await both.has(2);
+    await store(app, ['m3']);
+    const listed: { items: object[] } = JSON.parse(await (await app.get('/messages?fields=received_at,sequence')).text());
+    for (const [reader, count] of [[plain, 3], [both, 3], [one, 1], [filtered, 3]] as const) await reader.has(count);
+    const events = ({ events: all }: EventReader) => all.map(({ data }): object => JSON.parse(data));
+    assert.deepEqual(events(both), listed.items);
+    assert.deepEqual(events(plain), ['m1', 'm2', 'm3'].map((message_id) => message({ message_id })));
+    assert.deepEqual(one.ids(), ['m3']);
+    assert.deepEqual(events(filtered).map((event) => Object.keys(event).at(-1)), ['sequence', 'sequence', 'sequence']);
   });
 
   test('refuses what is no position as unprocessable, and one of another database as gone', async (t) => {

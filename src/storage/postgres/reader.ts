@@ -1,7 +1,7 @@
 import type { Message } from '../../message.ts';
-import { mostLookedAt, type PlacedMessage, toPage, toPart } from '../query.ts';
+import { isFiltered, mostLookedAt, type PlacedMessage, toPage, toPart } from '../query.ts';
 import { failed, type Read, type ReadAnswer, type ReadJob, type Reader, type ReadReply } from '../reads.ts';
-import type { MessageQuery, StoredQuery } from '../storage.ts';
+import type { MessageFilter, MessageQuery, Receipt, StoredQuery } from '../storage.ts';
 import type { Row } from './answers.ts';
 import type { Connection, Statement } from './connection.ts';
 import { PostgresError } from './failures.ts';
@@ -86,28 +86,29 @@ function planOf(read: Read): Plan {
   }
 }
 
+/** Nothing that is kept has a NUL, and no parameter may have one. */
+const asksForNul = ({ message_id = '', from = '', q = '' }: MessageFilter): boolean => `${message_id}${from}${q}`.includes('\0');
+
 function planOfList(query: MessageQuery): Plan {
-  const { from, since, q, limit } = query;
-  // No text that is kept has a NUL, and no parameter may have one.
-  if (`${from ?? ''}${q ?? ''}`.includes('\0')) {
+  const { since } = query;
+  if (asksForNul(query)) {
     return { statements: [], answer: () => ({ kind: 'list', result: { items: [], total: 0, next: null } }) };
   }
-  const isAll = from === undefined && since === undefined && q === undefined;
+  const isAll = !isFiltered(query) && since === undefined;
   return {
     statements: [listPage(query), ...(isAll ? [] : [countMatching(query)])],
     answer: (inbox, [page = [], [count = NO_ROW] = []]) => ({
       kind: 'list',
-      result: toPage({ total: Number(isAll ? inbox['messages'] : count['total']), messages: page.map(toPlaced) }, limit),
+      result: toPage({ total: Number(isAll ? inbox['messages'] : count['total']), messages: page.map(toPlaced) }, query),
     }),
   };
 }
 
 function planOfStored(query: StoredQuery): Plan {
-  const { after, from, q } = query;
+  const { after } = query;
   const most = mostLookedAt(query);
-  const isNone = `${from ?? ''}${q ?? ''}`.includes('\0');
   return {
-    statements: [endOfNext(after, most), ...(isNone ? [] : [listStored(query, most)])],
+    statements: [endOfNext(after, most), ...(asksForNul(query) ? [] : [listStored(query, most)])],
     answer: (_, [[end = NO_ROW] = [], rows = []]) => {
       const last = end['last'] ?? null;
       const result = last === null ? { items: [], through: after, isAll: true }
@@ -117,7 +118,7 @@ function planOfStored(query: StoredQuery): Plan {
   };
 }
 
-const toStored = (row: Row) => ({ sequence: textOf(row, 'sequence'), message: toMessage(row) });
+const toStored = (row: Row) => ({ ...toReceipt(row), message: toMessage(row) });
 
 const textOf = (row: Row, column: string): string => row[column] ?? '';
 
@@ -126,6 +127,11 @@ const toMessage = (row: Row): Message => ({
   text: row['text'] ?? null,
 });
 
+function toReceipt(row: Row): Receipt {
+  const receivedAt = row['received_at'] ?? null;
+  return { sequence: textOf(row, 'id'), receivedAt: receivedAt === null ? null : Number(receivedAt) };
+}
+
 const toPlaced = (row: Row): PlacedMessage => ({
-  message: toMessage(row), position: { instant: textOf(row, 'instant'), message_id: textOf(row, 'message_id') },
+  message: toMessage(row), receipt: toReceipt(row), position: { instant: textOf(row, 'instant'), message_id: textOf(row, 'message_id') },
 });

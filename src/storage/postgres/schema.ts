@@ -68,9 +68,9 @@ export const CREATE_TEXT_INDEX: readonly string[] = [
 /** Held while the tables are made, so that of several receivers one makes them. */
 export const LOCK_SCHEMA: Statement = { sql: "SELECT pg_advisory_xact_lock(hashtext('webhook-inbox schema'))" };
 
-/** What is there of them. */
+const exists = (name: string) => `EXISTS (SELECT FROM pg_class WHERE relname = '${name}' AND pg_table_is_visible(oid))`;
+
+/** What is there of them. (Not by to_regclass: behind a lock that may remember what it has found before.) */
 export const LOOK_AT_TABLES: Statement = {
-  sql: `
-    SELECT to_regclass('inbox') IS NOT NULL AS has_inbox, to_regclass('messages') IS NOT NULL AS has_messages,
-      to_regclass('messages_by_text') IS NOT NULL AS has_text_index`,
+  sql: `SELECT ${exists('inbox')} AS has_inbox, ${exists('messages')} AS has_messages, ${exists('messages_by_text')} AS has_text_index`,
 };

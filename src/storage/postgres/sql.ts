@@ -146,7 +146,7 @@ export function inSnapshot(statements: readonly Statement[], timeoutMs: number):
   ];
 }
 
-const COLUMNS = 'message_id, from_number, to_number, ts, text';
+const COLUMNS = ['message_id', 'from_number', 'to_number', 'ts', 'text', 'received_at', 'id'];
 
 /** Joins conditions, and numbers their parameters. */
 function createConditions() {
@@ -171,8 +171,9 @@ function holding(q: string): string {
 }
 
 /** Conditions that decide whether a message matches, not where the page begins. */
-function matching({ from, since, q }: Pick<MessageQuery, 'from' | 'since' | 'q'>) {
+function matching({ message_id, from, since, q }: Pick<MessageQuery, 'message_id' | 'from' | 'since' | 'q'>) {
   const conditions = createConditions();
+  if (message_id !== undefined) conditions.require(`message_id = ${conditions.parameter(message_id)}`);
   if (from !== undefined) conditions.require(`from_number = ${conditions.parameter(from)}`);
   if (since !== undefined) conditions.require(`instant >= ${conditions.parameter(since)}`);
   if (q !== undefined) conditions.require(`lower(text) LIKE ${conditions.parameter(holding(q))}`);
@@ -181,11 +182,12 @@ function matching({ from, since, q }: Pick<MessageQuery, 'from' | 'since' | 'q'>
 
 /** How many messages match; the row of `inbox` tells how many there are in all. */
 export function countMatching(query: MessageQuery): Statement {
-  const { from, since, q } = query;
-  if (q === undefined && since === undefined && from !== undefined) {
+  const { message_id, from, since, q } = query;
+  const isSimple = message_id === undefined && q === undefined;
+  if (isSimple && since === undefined && from !== undefined) {
     return { sql: 'SELECT coalesce((SELECT messages FROM senders WHERE from_number = $1), 0) AS total', parameters: [from] };
   }
-  if (q === undefined && from === undefined && since !== undefined) return { sql: COUNT_SINCE, parameters: [since] };
+  if (isSimple && from === undefined && since !== undefined) return { sql: COUNT_SINCE, parameters: [since] };
   const { where, parameters } = matching(query);
   return { sql: `SELECT count(*) AS total FROM messages ${where()}`, parameters };
 }
@@ -225,7 +227,7 @@ export function listPage(query: MessageQuery): Statement {
       ${order('')} ${bounds})`;
   return {
     sql: `
-      SELECT ${COLUMNS.split(', ').map((column) => `message.${column}`).join(', ')}, message.instant
+      SELECT ${COLUMNS.map((column) => `message.${column}`).join(', ')}, message.instant
       FROM (${wanted}) AS wanted JOIN messages AS message USING (id) ${order('message.')}`,
     parameters: conditions.parameters,
   };
@@ -254,7 +256,7 @@ export function listStored({ after, limit, ...filter }: StoredQuery, most: numbe
   const next = `SELECT id FROM messages WHERE id > ${begin} ORDER BY id LIMIT ${conditions.parameter(String(most))}`;
   conditions.require(`id <= (SELECT max(id) FROM (${next}) AS next)`);
   return {
-    sql: `SELECT id AS sequence, ${COLUMNS} FROM messages ${conditions.where()} ORDER BY id LIMIT ${conditions.parameter(String(limit))}`,
+    sql: `SELECT ${COLUMNS.join(', ')} FROM messages ${conditions.where()} ORDER BY id LIMIT ${conditions.parameter(String(limit))}`,
     parameters: conditions.parameters,
   };
 }

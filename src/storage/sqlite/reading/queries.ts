@@ -1,19 +1,19 @@
 /** What readers ask of the database: pages of messages, and statistics. */
 import type { DatabaseSync } from 'node:sqlite';
-import { directionOf, type Found, toPage } from '../../query.ts';
+import { directionOf, type Found, isFiltered, type PlacedMessage, toPage } from '../../query.ts';
 import type { Read, ReadAnswer } from '../../reads.ts';
 import type { MessagePage, MessageQuery } from '../../storage.ts';
 import type { SnapshotGate } from '../snapshot-gate.ts';
-import { boundsOfPage } from './bounds.ts';
+import { boundsOfPage, compare } from './bounds.ts';
 import { createOrderedRange } from './ordered-range.ts';
-import { search } from './search.ts';
-import { createInSnapshot, type Snapshot } from './snapshot.ts';
+import { MATCHES, search } from './search.ts';
+import { createInSnapshot, readMessages, type Snapshot } from './snapshot.ts';
 import { readHolds, readNewestSequence, readStored } from './stored-order.ts';
 import { countMatching, readArrivals, readStats } from './totals.ts';
 
 /** Whether a read takes from the index what it says; others go on without one. */
 export function usesIndex(read: Read): boolean {
-  if (read.kind === 'list') return read.query.from !== undefined || read.query.since !== undefined || read.query.q !== undefined;
+  if (read.kind === 'list') return read.query.message_id === undefined && (isFiltered(read.query) || read.query.since !== undefined);
   return read.kind === 'stats' || read.kind === 'arrivals';
 }
 
@@ -40,8 +40,30 @@ function answer(snapshot: Snapshot, read: Read): ReadAnswer {
 }
 
 function list(snapshot: Snapshot, query: MessageQuery): MessagePage {
-  const found = query.q === undefined ? listInOrder(snapshot, query) : search(snapshot, query, query.q);
-  return toPage(found, query.limit);
+  return toPage(find(snapshot, query), query);
+}
+
+function find(snapshot: Snapshot, query: MessageQuery): Found {
+  if (query.message_id !== undefined) return findOne(snapshot, query, query.message_id);
+  return query.q === undefined ? listInOrder(snapshot, query) : search(snapshot, query, query.q);
+}
+
+/** The one message of an id, if it matches: without the index. */
+function findOne(snapshot: Snapshot, query: MessageQuery, message_id: string): Found {
+  const { from, since, q, offset } = query;
+  const conditions = [
+    { sql: 'message_id = ?', parameters: [message_id] },
+    ...(from === undefined ? [] : [{ sql: 'from_number = ?', parameters: [from] }]),
+    ...(since === undefined ? [] : [{ sql: 'instant >= ?', parameters: [since] }]),
+    ...(q === undefined ? [] : [{ sql: MATCHES, parameters: [q] }]),
+  ];
+  const messages = readMessages(snapshot, {
+    sql: `SELECT id FROM messages WHERE ${conditions.map(({ sql }) => sql).join(' AND ')}`,
+    parameters: conditions.flatMap(({ parameters }) => parameters),
+  }, 'ASC');
+  const { begin, end } = boundsOfPage(query);
+  const isOnPage = ({ position }: PlacedMessage) => compare(position, begin) >= 0 && (end === undefined || compare(position, end) < 0);
+  return { total: messages.length, messages: messages.filter(isOnPage).slice(offset) };
 }
 
 function listInOrder(snapshot: Snapshot, query: MessageQuery): Found {

@@ -2,6 +2,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { StorageUnavailable } from '../../../errors.ts';
 import type { Message } from '../../../message.ts';
 import type { Direction, PlacedMessage } from '../../query.ts';
+import type { Receipt } from '../../storage.ts';
 import { MOST_UNINDEXED } from '../indexing/schema.ts';
 import type { SnapshotGate } from '../snapshot-gate.ts';
 
@@ -80,14 +81,19 @@ export const toMessage = (row: Row): Message => ({
   text: row['text'] === null ? null : String(row['text']),
 });
 
+export const toReceipt = (row: Row): Receipt => ({
+  sequence: String(row['sequence']), receivedAt: typeof row['received_at'] === 'number' ? row['received_at'] : null,
+});
+
 /** Reads whole messages by their ids, in order of `direction`. `ids` selects a column `id`. */
 export function readMessages({ all }: Snapshot, ids: Selection, direction: Direction): PlacedMessage[] {
   const rows = all(`
-    SELECT message.message_id, from_number, to_number, ts, text, message.instant
+    SELECT message.message_id, from_number, to_number, ts, text, message.instant, received_at, CAST(message.id AS TEXT) AS sequence
     FROM (${ids.sql}) AS wanted CROSS JOIN messages AS message ON message.id = wanted.id
     ORDER BY message.instant ${direction}, message.message_id ${direction}`, ids.parameters);
   return rows.map((row) => ({
     message: toMessage(row),
+    receipt: toReceipt(row),
     position: { instant: String(row['instant']), message_id: String(row['message_id']) },
   }));
 }
