@@ -1,6 +1,6 @@
 /** Throw-away PostgreSQL servers, from what is installed: in PATH, or else the newest where Debian puts them. */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { chownSync, copyFileSync, existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chownSync, copyFileSync, existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { freePort } from './free-port.ts';
@@ -50,6 +50,10 @@ export interface Postgres {
   log(): string;
   /** Makes an empty database, and returns its name. */
   createDatabase(): Promise<string>;
+  /** As a target of a connection: the superuser over the Unix socket. */
+  target(database: string): { host: string; port: number; tls: null; user: string; database: string; password: null };
+  /** Changes a setting, and waits until new sessions have it. */
+  set(name: string, value: string): Promise<void>;
   /** Runs SQL as the superuser by psql, and returns its output: a line a row, columns separated by `|`. */
   sql(sql: string, database?: string): Promise<string>;
   /** Stops (SIGSTOP) the server and all its processes: sockets stay open, and nobody answers. */
@@ -89,7 +93,27 @@ async function initialise(folder: string, dataFolder: string, { settings = {}, h
 }
 
 /** Starts a server on a free loopback port and on a Unix socket, and ends it with its scope. */
-export async function startPostgres(scope: Scope, options: PostgresOptions = {}): Promise<Postgres> {
+export const startPostgres = (scope: Scope, options: PostgresOptions = {}): Promise<Postgres> =>
+  serve(scope, (folder, dataFolder) => initialise(folder, dataFolder, options));
+
+/** Starts a server that has all that another one has, and follows it until `SELECT pg_promote()`. */
+export const startStandby = (scope: Scope, primary: Postgres): Promise<Postgres> => serve(scope, async (folder, dataFolder) => {
+  await run(binary('pg_basebackup'), [
+    '--pgdata', dataFolder, '--write-recovery-conf', '--checkpoint', 'fast', '--no-sync',
+    '--host', primary.socketFolder, '--port', String(primary.port), '--username', SUPERUSER,
+  ], { ...user, cwd: folder });
+  appendFileSync(join(dataFolder, 'postgresql.conf'), `unix_socket_directories = '${folder}'\n`);
+});
+
+/** Waits until a standby follows, and from then on, where it is to be synchronous, every commit for it. */
+export async function waitForStandby(primary: Postgres, { isSynchronous }: { readonly isSynchronous: boolean }): Promise<void> {
+  await waitFor('the standby', async () => await primary.sql('SELECT state FROM pg_stat_replication') === 'streaming');
+  if (!isSynchronous) return;
+  await primary.set('synchronous_standby_names', '*');
+  await waitFor('synchronous replication', async () => await primary.sql('SELECT sync_state FROM pg_stat_replication') === 'sync');
+}
+
+async function serve(scope: Scope, makeData: (folder: string, dataFolder: string) => Promise<void>): Promise<Postgres> {
   let removeFolder: () => void | Promise<void> = () => {};
   const folder = temporaryFolder({ after: (remove) => { removeFolder = remove; } });
   scope.after(async () => {
@@ -98,7 +122,7 @@ export async function startPostgres(scope: Scope, options: PostgresOptions = {})
   });
   if (user.uid !== undefined) chownSync(folder, user.uid, user.gid);
   const dataFolder = join(folder, 'data');
-  await initialise(folder, dataFolder, options);
+  await makeData(folder, dataFolder);
   let port = 0;
   let child: ChildProcess | undefined;
   let ended: Promise<unknown> = Promise.resolve();
@@ -150,6 +174,12 @@ export async function startPostgres(scope: Scope, options: PostgresOptions = {})
   return {
     host: '127.0.0.1', port, socketFolder: folder, dataFolder, sql,
     log: () => log,
+    target: (database) => ({ host: folder, port, tls: null, user: SUPERUSER, database, password: null }),
+    set: async (name, value) => {
+      await sql(`ALTER SYSTEM SET ${name} = '${value}'`);
+      await sql('SELECT pg_reload_conf()');
+      await waitFor(`${name} ${value}`, async () => await sql(`SHOW ${name}`) === value);
+    },
     createDatabase: async () => {
       databases += 1;
       const name = `test_${databases}`;

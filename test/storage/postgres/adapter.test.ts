@@ -1,28 +1,17 @@
 /** The PostgreSQL storage on a throw-away server. */
 import assert from 'node:assert/strict';
 import { after, describe, test, type TestContext } from 'node:test';
-import { openPostgresStorage, type PostgresStorageOptions } from '../../../src/storage/postgres/adapter.ts';
-import type { Storage } from '../../../src/storage/storage.ts';
 import { message } from '../../support/messages.ts';
-import { isInstalled, NOT_INSTALLED, type Postgres, startPostgres, SUPERUSER } from '../../support/postgres.ts';
-import { NOT_LISTENING } from '../../support/storage.ts';
-import { PATIENCE_MS, waitFor } from '../../support/wait.ts';
+import { isInstalled, NOT_INSTALLED, type Postgres, startPostgres } from '../../support/postgres.ts';
+import { openOn, type PostgresTestOptions } from '../../support/postgres-storage.ts';
+import { waitFor } from '../../support/wait.ts';
 import { testStorageContract } from '../contract.ts';
 
 if (isInstalled) await testOn(await startPostgres({ after }));
 else test('the PostgreSQL storage', { skip: NOT_INSTALLED }, () => {});
 
 async function testOn(server: Postgres): Promise<void> {
-  const target = (database: string) => ({ host: server.socketFolder, port: server.port, tls: null, user: SUPERUSER, database, password: null });
-
-  async function open(t: TestContext, database: string, options: Partial<PostgresStorageOptions> = {}): Promise<Storage> {
-    const storage = await openPostgresStorage({
-      targets: () => [target(database)], mayListen: true, requiresStandby: false, queryTimeoutMs: PATIENCE_MS, now: Date.now,
-      observer: NOT_LISTENING, ...options,
-    });
-    t.after(() => storage.close());
-    return storage;
-  }
+  const open = (t: TestContext, database: string, options: PostgresTestOptions = {}) => openOn(t, [server.target(database)], options);
 
   testStorageContract('PostgreSQL', async (t) => {
     const database = await server.createDatabase();
@@ -57,7 +46,7 @@ async function testOn(server: Postgres): Promise<void> {
       const database = await server.createDatabase();
       let heard = 0;
       const writer = await open(t, database);
-      await open(t, database, { observer: { ...NOT_LISTENING, arrived: () => { heard += 1; } } });
+      await open(t, database, { observer: { arrived: () => { heard += 1; } } });
       await waitFor('the first news', () => heard > 0);
       const before = heard;
       await writer.append(message());
