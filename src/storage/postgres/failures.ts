@@ -43,6 +43,18 @@ export class ConnectionFailed extends Error {
   }
 }
 
+/** https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const INVALID_AUTHORIZATION_CLASS = '28';
+const INVALID_CATALOG_NAME = '3D000';
+const INSUFFICIENT_PRIVILEGE = '42501';
+
+/** Whether a failure of `connect` stays until somebody changes the user, the password, the database or what the server lets in. */
+export function isRefusedLogin(error: unknown): boolean {
+  if (error instanceof LoginRefused) return true;
+  if (!(error instanceof PostgresError) || !error.isFatal) return false;
+  return error.sqlstate.startsWith(INVALID_AUTHORIZATION_CLASS) || [INVALID_CATALOG_NAME, INSUFFICIENT_PRIVILEGE].includes(error.sqlstate);
+}
+
 /** What a failure means to who asked. */
 export type FailureKind =
   /** Nothing is stored, and the same statements may succeed at once: a deadlock, or transactions that cannot be put in order. */

@@ -1,8 +1,7 @@
 import { StartRefused, StorageUnavailable, type UnavailableReason } from '../../errors.ts';
-import { kindOf, LoginRefused, PostgresError } from './failures.ts';
+import { isRefusedLogin, kindOf, PostgresError } from './failures.ts';
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
-const INVALID_AUTHORIZATION_CLASS = '28';
 const TOO_MANY_CONNECTIONS = '53300';
 const QUERY_CANCELED = '57014';
 
@@ -10,8 +9,7 @@ const QUERY_CANCELED = '57014';
 export function reasonOf(error: unknown): UnavailableReason {
   if (error instanceof StorageUnavailable) return error.reason;
   if (error instanceof StartRefused) return 'PostgreSQL has to be changed first, as the log says';
-  if (error instanceof LoginRefused) return 'PostgreSQL refuses the login';
-  if (error instanceof PostgresError && error.sqlstate.startsWith(INVALID_AUTHORIZATION_CLASS)) return 'PostgreSQL refuses the login';
+  if (isRefusedLogin(error)) return 'PostgreSQL refuses the login';
   if (error instanceof PostgresError && error.sqlstate === TOO_MANY_CONNECTIONS) return 'PostgreSQL has no connection left';
   if (error instanceof PostgresError && error.sqlstate === QUERY_CANCELED) return 'the storage does not answer';
   const kind = kindOf(error);

@@ -105,7 +105,7 @@ export function createSession(socket: Socket, notified: (channel: string, payloa
     exchange: <Value>(bytes: Buffer, timeoutMs: number, made: (message: BackendMessage) => Value | undefined) => {
       if (failure !== null) throw new ConnectionFailed(failure.message, { cause: failure });
       const { promise, resolve, reject } = Promise.withResolvers<Value>();
-      const timer = setTimeout(() => fail(new ConnectionFailed('the server did not answer in time')), timeoutMs);
+      const timer = setTimeout(() => fail(new ConnectionFailed('the server did not answer in time')), Math.max(0, timeoutMs));
       unasked.restart();
       waiter = {
         take: (message) => {

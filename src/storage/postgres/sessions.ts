@@ -3,7 +3,7 @@ import { StartRefused, type UnavailableReason } from '../../errors.ts';
 import type { LogFields, LogLevel } from '../../observe/log.ts';
 import type { ReadClass } from '../reads.ts';
 import type { Connection, Target } from './connection.ts';
-import { ConnectionFailed, PostgresError } from './failures.ts';
+import { ConnectionFailed, isRefusedLogin, PostgresError } from './failures.ts';
 import { connectAgain, connectToPrimary, type Primary } from './primary.ts';
 import { reasonOf } from './reasons.ts';
 import { openTables, type Tables } from './tables.ts';
@@ -61,6 +61,7 @@ export function keepSessions({ targets, check, notified, onChange, notice }: Kee
     if (told !== problems.join('; ')) notice('ERROR', 'storage_unreachable', { reason, problems });
     told = problems.join('; ');
     if (error instanceof StartRefused) first.reject(error);
+    else if (isRefusedLogin(error)) first.reject(new StartRefused([`DATABASE_URL: the login is refused: ${describe(error)}`]));
     else first.resolve();
   }
 

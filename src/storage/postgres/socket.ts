@@ -38,7 +38,7 @@ function reached(socket: Socket, event: 'connect' | 'readable' | 'secureConnect'
     };
     const succeed = () => settle();
     const fail = (error: unknown) => settle(new ConnectionFailed(`${step}: ${codeOf(error)}`, { cause: error }));
-    const timer = setTimeout(() => settle(new ConnectionFailed(`${step}: no answer in time`)), deadline - performance.now());
+    const timer = setTimeout(() => settle(new ConnectionFailed(`${step}: no answer in time`)), Math.max(0, deadline - performance.now()));
     socket.on(event, succeed).on('error', fail).on('close', fail);
   });
 }

@@ -5,7 +5,8 @@ import type { MessageQuery, Sequence, StoredQuery } from '../storage.ts';
 import type { Statement } from './connection.ts';
 import { IS_OF_THIS_VERSION } from './schema.ts';
 
-export const BEGIN: Statement = { sql: 'BEGIN' };
+/** Each statement sees what was committed before it, whatever a session has by default. */
+export const BEGIN: Statement = { sql: 'BEGIN ISOLATION LEVEL READ COMMITTED' };
 export const COMMIT: Statement = { sql: 'COMMIT' };
 
 /** What tells whether a server is one to store on, and which it is; all of it may be asked on a standby. */
@@ -19,14 +20,26 @@ export const LOOK_AT_SERVER: Statement = {
         ELSE (SELECT system_identifier FROM pg_control_system()) || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) END AS origin`,
 };
 
-export const READ_INBOX: Statement = {
-  sql: 'SELECT schema_version, (SELECT received_at FROM messages ORDER BY id DESC LIMIT 1) AS last_received_at FROM inbox',
-};
+/** The name of the generation of an origin, where that is the newest one, and when the newest message came. */
+export const readInbox = (origin: string): Statement => ({
+  sql: `
+    SELECT schema_version, (SELECT received_at FROM messages ORDER BY id DESC LIMIT 1) AS last_received_at,
+      (SELECT CASE WHEN origin = $1 THEN generation END FROM generations ORDER BY number DESC LIMIT 1) AS generation
+    FROM inbox`,
+  parameters: [origin],
+});
 
-/** Begins a generation named `name` where the newest one is of another origin, and selects the newest one. */
+/** Where the name of the newest generation stands among the results of `enterGeneration`. */
+export const ENTERED = 4;
+
+/**
+ * Begins a generation named `name` where the newest one is of another origin, and selects the newest one. It waits for no standby: where
+ * the generation is lost in a failover, so is all that was handed out in it, and until then there are reads.
+ */
 export function enterGeneration(name: string, origin: string): Statement[] {
   return [
     BEGIN,
+    { sql: "SELECT set_config('synchronous_commit', 'local', true)" },
     { sql: 'SELECT 1 FROM inbox FOR UPDATE' },
     {
       sql: `
@@ -53,10 +66,13 @@ function limitsOf(statementTimeoutMs: number): Statement {
   };
 }
 
-/** Synced on the primary, and on the synchronous standbys where there are any, whatever a session has by default. */
+/**
+ * Synced on the primary, and on the synchronous standbys where there are any, and with a warning where the wait for those was cut short,
+ * whatever a session has by default.
+ */
 const SYNC_COMMIT: Statement = {
   sql: `
-    SELECT set_config('synchronous_commit',
+    SELECT set_config('client_min_messages', 'warning', true), set_config('synchronous_commit',
       CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)`,
 };
 
@@ -193,7 +209,7 @@ export function countMatching(query: MessageQuery): Statement {
 }
 
 /** Nothing that begins like the text before it comes after the two. */
-const LAST = "U&'\\+10FFFF'";
+const LAST = `chr(${0x10ffff})`;
 
 /** Of the days behind, of the minutes behind on the same day, and of what is behind in the same minute, one by one. */
 const COUNT_SINCE = `

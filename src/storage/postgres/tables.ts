@@ -4,13 +4,18 @@ import { StartRefused } from '../../errors.ts';
 import type { Connection, Statement } from './connection.ts';
 import { PostgresError } from './failures.ts';
 import { CREATE_TABLES, CREATE_TEXT_INDEX, LOCK_SCHEMA, LOOK_AT_TABLES, SCHEMA_VERSION } from './schema.ts';
-import { BEGIN, COMMIT, enterGeneration, READ_INBOX } from './sql.ts';
+import { BEGIN, COMMIT, ENTERED, enterGeneration, readInbox } from './sql.ts';
 
 const LOOK_TIMEOUT_MS = 2000;
 /** Another receiver may be making them. */
 const MAKE_TIMEOUT_MS = 30_000;
 const GENERATION_BYTES = 8;
 const INSUFFICIENT_PRIVILEGE = '42501';
+const INVALID_SCHEMA_NAME = '3F000';
+/** undefined_column, undefined_table. */
+const OF_OTHERS = ['42703', '42P01'];
+/** duplicate_table, unique_violation: made by another receiver in between. */
+const MADE_MEANWHILE = ['42P07', '23505'];
 const SCHEMA_FILE = 'scripts/postgres/schema.sql';
 
 export interface Tables {
@@ -31,24 +36,40 @@ export async function openTables(connection: Connection, origin: string): Promis
     (await connection.run(statements, timeoutMs)).results.map(({ rows }) => rows[0] ?? {});
   const look = async () => (await run([LOOK_AT_TABLES]))[0] ?? {};
 
+  async function enter(): Promise<string> {
+    const name = randomBytes(GENERATION_BYTES).toString('hex');
+    const entered = await run(enterGeneration(name, origin));
+    return entered[ENTERED]?.['generation'] ?? name;
+  }
+
   let found = await look();
   if (found['has_inbox'] !== 't') {
     await makeTables(connection);
     found = await look();
   }
-  const [inbox = {}] = await run([READ_INBOX]);
+  const [inbox = {}] = await run([readInbox(origin)]).catch(explainInbox);
   const version = Number(inbox['schema_version']);
   if (version !== SCHEMA_VERSION) {
     throw new StartRefused([`DATABASE_URL: the database has tables of schema ${version}, and this version knows ${SCHEMA_VERSION} alone`]);
   }
-  const name = randomBytes(GENERATION_BYTES).toString('hex');
-  const entered = await run(enterGeneration(name, origin));
   const lastReceivedAt = inbox['last_received_at'];
   return {
-    generation: entered[3]?.['generation'] ?? name,
+    // Without a lock where it is known: a commit that waits for a standby has that, and reads go on meanwhile.
+    generation: inbox['generation'] ?? await enter(),
     lastStoredAt: typeof lastReceivedAt === 'string' ? Number(lastReceivedAt) : undefined,
     hasTextIndex: found['has_text_index'] === 't',
   };
+}
+
+const isOfOthers = (table: string) =>
+  `DATABASE_URL: the database has a table ${table} that is not of this service: name another database`;
+
+/** Why the row of `inbox` cannot be read. */
+function explainInbox(error: unknown): never {
+  if (!(error instanceof PostgresError)) throw error;
+  if (OF_OTHERS.includes(error.sqlstate)) throw new StartRefused([isOfOthers('inbox')]);
+  if (error.sqlstate !== INSUFFICIENT_PRIVILEGE) throw error;
+  throw new StartRefused([`DATABASE_URL: the user may not use the tables: let their owner run the GRANT that ${SCHEMA_FILE} names`]);
 }
 
 async function makeTables(connection: Connection): Promise<void> {
@@ -58,16 +79,15 @@ async function makeTables(connection: Connection): Promise<void> {
     const found = results[2]?.rows[0] ?? {};
     if (found['has_inbox'] === 't') return;
     if (found['has_messages'] === 't') {
-      throw new StartRefused(['DATABASE_URL: the database has a table messages that is not of this service: name another database']);
+      throw new StartRefused([isOfOthers('messages')]);
     }
     await connection.run([BEGIN, LOCK_SCHEMA, ...CREATE_TABLES.map((sql) => ({ sql })), COMMIT], MAKE_TIMEOUT_MS);
   } catch (error) {
     if (!(error instanceof PostgresError)) throw error;
-    if (error.sqlstate === INSUFFICIENT_PRIVILEGE) {
+    if ([INSUFFICIENT_PRIVILEGE, INVALID_SCHEMA_NAME].includes(error.sqlstate)) {
       throw new StartRefused([`DATABASE_URL: the user may not create tables: let the owner of the database run ${SCHEMA_FILE}`]);
     }
-    // Made by another receiver in between.
-    if (!['42P07', '23505'].includes(error.sqlstate)) throw error;
+    if (!MADE_MEANWHILE.includes(error.sqlstate)) throw error;
     return;
   }
   await makeTextIndex(connection);

@@ -1,0 +1,168 @@
+/** Whose tables a receiver takes, and what it says of a server or a database that somebody has to change first. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { inspect } from 'node:util';
+import { StartRefused } from '../../../src/errors.ts';
+import type { Target } from '../../../src/storage/postgres/connection.ts';
+import { CREATE_TABLES, CREATE_TEXT_INDEX } from '../../../src/storage/postgres/schema.ts';
+import { freePort } from '../../support/free-port.ts';
+import { message } from '../../support/messages.ts';
+import { isInstalled, NOT_INSTALLED, type Postgres, startPostgres, SUPERUSER } from '../../support/postgres.ts';
+import { openOn } from '../../support/postgres-storage.ts';
+import { startProxy } from '../../support/proxy.ts';
+import { CHECKOUT } from '../../support/server-process.ts';
+import type { Scope } from '../../support/temporary.ts';
+import { waitFor } from '../../support/wait.ts';
+
+const PASSWORD = 'correct horse battery';
+const SCHEMA_FILE = join(CHECKOUT, 'scripts/postgres/schema.sql');
+const schema = readFileSync(SCHEMA_FILE, 'utf8');
+
+if (isInstalled) {
+  const server = await startPostgres({ after }, { password: PASSWORD });
+  describe('the tables', () => testTables(server));
+  describe('a start', () => testStart(server));
+} else {
+  test('the tables', { skip: NOT_INSTALLED }, () => {});
+}
+
+test('the file for an owner has the statements of the tables, and no other', () => {
+  const statements = schema.replace(/^--.*\n/gm, '').trim().split(/;\n+|;$/);
+  assert.equal(statements.pop(), '');
+  assert.deepEqual(statements, [...CREATE_TABLES, ...CREATE_TEXT_INDEX]);
+});
+
+function testTables(server: Postgres): void {
+  test('are made once, however many receivers start at the same time', async (t) => {
+    for (let round = 0; round < 4; round += 1) {
+      const target = server.target(await server.createDatabase());
+      const storages = await Promise.all(Array.from({ length: 4 }, () => openOn(t, [target])));
+      const outcomes = await Promise.all(storages.map((storage) => storage.append(message())));
+      assert.deepEqual(outcomes.toSorted(), ['duplicate', 'duplicate', 'duplicate', 'stored']);
+      assert.equal(new Set(storages.map(({ generation }) => generation)).size, 1);
+      await Promise.all(storages.map((storage) => storage.close()));
+    }
+  });
+
+  test('may be those that an owner has made, for a user who may only read and write them', async (t) => {
+    const database = await server.createDatabase();
+    await server.sql(schema, database);
+    const [grants = ''] = /GRANT [^;]+;/.exec(schema) ?? [];
+    await server.sql(`CREATE ROLE receiver LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC; ${grants}`, database);
+    const storage = await openOn(t, [{ ...server.target(database), user: 'receiver' }]);
+    assert.equal(await storage.append(message()), 'stored');
+    assert.equal(await storage.append(message({ text: 'other' })), 'conflicting_duplicate');
+    assert.deepEqual((await storage.list({ limit: 1, offset: 0, q: 'HELL' })).items, [message()]);
+    await storage.probe();
+    assert.ok(((await storage.sizes()).databaseBytes ?? 0) > 0);
+  });
+
+  test('that another version has changed meanwhile are neither written nor read', async (t) => {
+    const database = await server.createDatabase();
+    const storage = await openOn(t, [server.target(database)]);
+    await storage.append(message());
+    await server.sql('UPDATE inbox SET schema_version = 2', database);
+    const isRefused = { reason: 'the tables are of another version' };
+    await assert.rejects(storage.append(message({ message_id: 'm2' })), isRefused);
+    await assert.rejects(storage.append(message()), isRefused);
+    const reads = await Promise.allSettled([
+      storage.list({ limit: 1, offset: 0 }), storage.list({ limit: 1, offset: 0, q: 'x' }), storage.stats(), storage.newestSequence(),
+      storage.stored({ after: storage.beforeAll, limit: 1 }), storage.arrivals(0), storage.holds({ generation: storage.generation }),
+    ]);
+    for (const read of reads) assert.equal(read.status === 'rejected' && read.reason.reason, isRefused.reason);
+    assert.equal(await server.sql('SELECT count(*), (SELECT newest FROM inbox) FROM messages', database), '1|1');
+    await assert.rejects(openOn(t, [server.target(database)]), { name: 'StartRefused', message: /schema 2/ });
+    await server.sql('UPDATE inbox SET schema_version = 1', database);
+    await waitFor('the append', () => storage.append(message({ message_id: 'm2' })).then((outcome) => outcome === 'stored', () => false));
+  });
+
+  test('serve whatever a user has by default', async (t) => {
+    const database = await server.createDatabase();
+    for (const setting of [
+      "default_transaction_isolation = 'serializable'", 'standard_conforming_strings = off', 'client_min_messages = error', "DateStyle = 'German'",
+    ]) await server.sql(`ALTER DATABASE ${database} SET ${setting}`);
+    const receivers = await Promise.all([openOn(t, [server.target(database)]), openOn(t, [server.target(database)])]);
+    const appends = Array.from({ length: 200 }, (_, index) =>
+      receivers[index % 2]?.append(message({ message_id: `m${index % 150}` })));
+    const outcomes = await Promise.all(appends);
+    assert.equal(outcomes.filter((outcome) => outcome === 'stored').length, 150);
+    assert.equal((await receivers[0]?.list({ limit: 1, offset: 0, since: '2025-01-15T10:00:00' }))?.total, 150);
+  });
+}
+
+function testStart(server: Postgres): void {
+  const overTcp = (changes: Partial<Target>): Target =>
+    ({ ...server.target(SUPERUSER), host: server.host, password: PASSWORD, ...changes });
+
+  async function isRefused(scope: Scope, target: Target, problem: RegExp): Promise<void> {
+    await assert.rejects(openOn(scope, [target]), (error) => {
+      assert.ok(error instanceof StartRefused, inspect(error));
+      assert.match(error.message, problem);
+      assert.match(error.message, /^DATABASE_(?:URL|PASSWORD): /);
+      assert.ok(!inspect(error, { depth: 9, showHidden: true }).includes(PASSWORD));
+      return true;
+    });
+  }
+
+  test('is refused with a wrong password, without a password, by an unknown user and for an unknown database', async (t) => {
+    await isRefused(t, overTcp({ password: `not ${PASSWORD}` }), /password authentication failed/);
+    await isRefused(t, overTcp({ password: null }), /DATABASE_PASSWORD/);
+    await isRefused(t, overTcp({ user: 'nobody' }), /password authentication failed/);
+    await isRefused(t, overTcp({ database: 'nowhere' }), /"nowhere" does not exist/);
+  });
+
+  test('is refused to a user who may not make tables, or not use those that are there', async (t) => {
+    const database = await server.createDatabase();
+    await server.sql('CREATE ROLE guest LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC', database);
+    const target = { ...server.target(database), user: 'guest' };
+    await isRefused(t, target, /scripts\/postgres\/schema\.sql/);
+    await server.sql(schema, database);
+    await isRefused(t, target, /GRANT/);
+  });
+
+  test('is refused where a table of another program has the name', async (t) => {
+    for (const table of ['messages', 'inbox']) {
+      const database = await server.createDatabase();
+      await server.sql(`CREATE TABLE ${table}(a integer)`, database);
+      await isRefused(t, server.target(database), new RegExp(`a table ${table} that is not of this service`));
+      assert.equal(await server.sql(`SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace`, database), '1');
+    }
+  });
+
+  test('is refused where texts are not kept in UTF-8', async (t) => {
+    for (const encoding of ['SQL_ASCII', 'LATIN1']) {
+      const database = `in_${encoding.toLowerCase()}`;
+      await server.sql(`CREATE DATABASE ${database} ENCODING ${encoding} LOCALE 'C' TEMPLATE template0`);
+      await isRefused(t, server.target(database), /UTF-?8/);
+    }
+  });
+
+  test('is refused where a commit is not safe from a power cut', async (t) => {
+    const database = await server.createDatabase();
+    for (const setting of ['fsync', 'full_page_writes']) {
+      await server.set(setting, 'off');
+      await isRefused(t, server.target(database), new RegExp(`${setting} off.*turn it on`));
+      await server.set(setting, 'on');
+    }
+  });
+
+  test('is refused without a synchronous standby where one is required', async (t) => {
+    const target = server.target(await server.createDatabase());
+    await assert.rejects(openOn(t, [target], { requiresStandby: true }), { name: 'StartRefused', message: /synchronous_standby_names/ });
+  });
+
+  test('goes on where no server is there yet, which it finds by itself', async (t) => {
+    const database = await server.createDatabase();
+    const port = await freePort();
+    const storage = await openOn(t, [overTcp({ port, database })]);
+    await assert.rejects(storage.append(message()), { reason: 'PostgreSQL does not answer' });
+    await assert.rejects(storage.stats(), { reason: 'PostgreSQL does not answer' });
+    await assert.rejects(storage.probe(), { reason: 'PostgreSQL does not answer' });
+    assert.deepEqual(await storage.sizes(), { databaseBytes: undefined, walBytes: undefined, indexBytes: undefined, freeDiskBytes: undefined });
+    await startProxy(t, port, server.port);
+    await waitFor('the server', () => storage.append(message()).then((outcome) => outcome === 'stored', () => false));
+    await storage.probe();
+  });
+}
