@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { createAnswerReader, type Answers, type Result, type Warning } from './answers.ts';
 import { ConnectionFailed, endsConnection, PostgresError } from './failures.ts';
-import { createLogin, type Login } from './login.ts';
+import { createLogin, type AuthenticationMessage, type Login } from './login.ts';
 import {
   encodeBind, encodeDescribe, encodeExecute, encodeParse, encodeStartup, encodeSync, ProtocolViolation, type BackendMessage,
 } from './protocol.ts';
@@ -60,8 +60,15 @@ const APPLICATION_NAME = 'webhook-inbox';
 const NONCE_BYTES = 24;
 /** What is made of the messages of a login: the server's process id with the last. */
 function createLoginReader(session: Session, login: Login): (message: BackendMessage) => number | undefined {
-  let step: 'login' | 'deriving a key' | 'logged in' = 'login';
+  let isLoggedIn = false;
   let processId = 0;
+
+  function authenticate(message: AuthenticationMessage): void {
+    const answer = login.answer(message);
+    if (answer === null) isLoggedIn = true;
+    else if (Buffer.isBuffer(answer)) session.send(answer);
+    else answer.then(session.send, session.fail);
+  }
 
   return (message) => {
     switch (message.type) {
@@ -71,26 +78,15 @@ function createLoginReader(session: Session, login: Login): (message: BackendMes
       case 'AuthenticationSASL':
       case 'AuthenticationSASLContinue':
       case 'AuthenticationSASLFinal':
-      case 'AuthenticationOther': {
-        if (step !== 'login') break;
-        const answer = login.answer(message);
-        if (answer === null) step = 'logged in';
-        else if (Buffer.isBuffer(answer)) session.send(answer);
-        else {
-          step = 'deriving a key';
-          answer.then((bytes) => {
-            step = 'login';
-            session.send(bytes);
-          }).catch(session.fail);
-        }
+      case 'AuthenticationOther':
+        authenticate(message);
         return undefined;
-      }
       case 'BackendKeyData':
-        if (step !== 'logged in') break;
+        if (!isLoggedIn) break;
         processId = message.processId;
         return undefined;
       case 'ReadyForQuery':
-        if (step !== 'logged in' || message.status !== 'I' || session.parameters.get('client_encoding') !== 'UTF8') break;
+        if (!isLoggedIn || message.status !== 'I' || session.parameters.get('client_encoding') !== 'UTF8') break;
         return processId;
     }
     throw new ProtocolViolation('the server sends a message that does not belong in a login');
