@@ -78,7 +78,8 @@ describe('a connection to PostgreSQL', { skip: (!isInstalled && NOT_INSTALLED) |
 
   describe('is made', () => {
     test('over TCP on loopback, over a Unix socket, and over TLS by name and by address', async (t) => {
-      const ways: Partial<Target>[] = [{}, { host: server.socketFolder, password: null }, { host: 'localhost', tls: tls() }, { tls: tls() }];
+      const overTls: Partial<Target>[] = [{ host: 'localhost', tls: tls() }, { tls: tls() }];
+      const ways: Partial<Target>[] = [{}, { host: server.socketFolder, password: null }, ...overTls];
       for (const way of ways) {
         const connection = await open(t, way);
         assert.ok(await isWorking(connection));
@@ -100,7 +101,8 @@ describe('a connection to PostgreSQL', { skip: (!isInstalled && NOT_INSTALLED) |
 
     test('with each password that the server can store', async (t) => {
       const passwords = [
-        'a', 'a,b=c', 'grüße', 'e\u0301', '\u2168\u00ad', 'a\u00a0b', '\u2168\u{1f600}', 'tab\t\u2168', '\u0627\u0031', '\u05d0\ufb01\u05d1', 'x'.repeat(500), '日本語\uff21',
+        'a', 'a,b=c', 'x'.repeat(500), 'grüße', 'e\u0301', '日本語\uff21', '\u2168\u00ad', 'a\u00a0b',
+        '\u2168\u{1f600}', 'tab\t\u2168', '\u0627\u0031', '\u05d0\ufb01\u05d1',
       ];
       for (const [index, password] of passwords.entries()) {
         await server.sql(`CREATE ROLE prepared_${index} LOGIN PASSWORD '${password}'`);
@@ -118,9 +120,10 @@ describe('a connection to PostgreSQL', { skip: (!isInstalled && NOT_INSTALLED) |
 
   describe('is refused', () => {
     test('where the certificate is of another authority or another name', async (t) => {
-      await refusedLogin(t, { tls: tls(certificates.other) }, { name: 'ConnectionFailed', message: 'TLS: DEPTH_ZERO_SELF_SIGNED_CERT' });
-      await refusedLogin(t, { tls: { ca: null, identity: null } }, { name: 'ConnectionFailed', message: 'TLS: DEPTH_ZERO_SELF_SIGNED_CERT' });
-      await refusedLogin(t, { host: OTHER_LOOPBACK, tls: tls() }, { name: 'ConnectionFailed', message: 'TLS: ERR_TLS_CERT_ALTNAME_INVALID' });
+      const refused = (target: Partial<Target>, code: string) => refusedLogin(t, target, { name: 'ConnectionFailed', message: `TLS: ${code}` });
+      await refused({ tls: tls(certificates.other) }, 'DEPTH_ZERO_SELF_SIGNED_CERT');
+      await refused({ tls: { ca: null, identity: null } }, 'DEPTH_ZERO_SELF_SIGNED_CERT');
+      await refused({ host: OTHER_LOOPBACK, tls: tls() }, 'ERR_TLS_CERT_ALTNAME_INVALID');
     });
 
     test('where its own certificate or key is of no use', async (t) => {
@@ -166,7 +169,10 @@ describe('a connection to PostgreSQL', { skip: (!isInstalled && NOT_INSTALLED) |
       const connection = await open(t);
       const { results, warnings } = await connection.run([
         { sql: 'BEGIN' },
-        { sql: 'INSERT INTO kept SELECT id, text FROM json_to_recordset($1::json) AS given (id integer, text text)', parameters: ['[{"id":1,"text":"grüße 😀"},{"id":2}]'] },
+        {
+          sql: 'INSERT INTO kept SELECT id, text FROM json_to_recordset($1::json) AS given (id integer, text text)',
+          parameters: ['[{"id":1,"text":"grüße 😀"},{"id":2}]'],
+        },
         { sql: 'SELECT id, text, $1::text IS NULL AS missing FROM kept ORDER BY id', parameters: [null] },
         { sql: 'DELETE FROM kept' }, { sql: '' }, { sql: 'COMMIT' },
       ], PATIENCE_MS);
@@ -183,7 +189,8 @@ describe('a connection to PostgreSQL', { skip: (!isInstalled && NOT_INSTALLED) |
       const connection = await open(t);
       const secret = 'a secret text';
       const failing = connection.run([
-        { sql: 'BEGIN' }, { sql: 'INSERT INTO kept VALUES (1)' }, { sql: 'SELECT $1::integer', parameters: [secret] }, { sql: 'INSERT INTO kept VALUES (2)' }, { sql: 'COMMIT' },
+        { sql: 'BEGIN' }, { sql: 'INSERT INTO kept VALUES (1)' }, { sql: 'SELECT $1::integer', parameters: [secret] },
+        { sql: 'INSERT INTO kept VALUES (2)' }, { sql: 'COMMIT' },
       ], PATIENCE_MS);
       await assert.rejects(failing, (error) => {
         assert.ok(error instanceof PostgresError);
@@ -213,7 +220,8 @@ describe('a connection to PostgreSQL', { skip: (!isInstalled && NOT_INSTALLED) |
     });
 
     test('with what the server warns of, and not with its other notices', async (t) => {
-      const { warnings } = await run(await open(t), 'DO $$ BEGIN RAISE NOTICE \'heard\'; RAISE WARNING \'careful\' USING ERRCODE = \'01004\', DETAIL = \'secret\'; END $$');
+      const warning = 'RAISE WARNING \'careful\' USING ERRCODE = \'01004\', DETAIL = \'secret\'';
+      const { warnings } = await run(await open(t), `DO $$ BEGIN RAISE NOTICE 'heard'; ${warning}; END $$`);
       assert.deepEqual(warnings, [{ sqlstate: '01004', message: 'careful' }]);
     });
 
@@ -237,10 +245,15 @@ describe('a connection to PostgreSQL', { skip: (!isInstalled && NOT_INSTALLED) |
 
   describe('ends', () => {
     const outcomeUnknown = { name: 'ConnectionFailed', isOutcomeUnknown: true };
+    const waitsFor = (connection: Connection, event: string) => waitFor(event, async () =>
+      await server.sql(`SELECT wait_event FROM pg_stat_activity WHERE pid = ${connection.processId}`) === event);
+    const isGone = async (connection: Connection) =>
+      await server.sql(`SELECT count(*) FROM pg_stat_activity WHERE pid = ${connection.processId}`) === '0';
+
     async function isEnded(connection: Connection): Promise<void> {
       assert.ok(await connection.closed instanceof ConnectionFailed);
       await assert.rejects(run(connection, 'SELECT 1'), { name: 'ConnectionFailed', isOutcomeUnknown: false });
-      await waitFor('the end of its process', async () => await server.sql(`SELECT count(*) FROM pg_stat_activity WHERE pid = ${connection.processId}`) === '0');
+      await waitFor('the end of its process', () => isGone(connection));
     }
 
     test('when it is closed, once or twice, also during a run', async (t) => {
@@ -268,17 +281,38 @@ describe('a connection to PostgreSQL', { skip: (!isInstalled && NOT_INSTALLED) |
       assert.match((await idle.closed).message, /57P01/);
       await isEnded(idle);
       const busy = await open(t);
-      const failing = assert.rejects(run(busy, 'BEGIN', 'INSERT INTO kept VALUES (1)', 'SELECT pg_sleep(60)', 'COMMIT'), { name: 'PostgresError', sqlstate: '57P01' });
-      await waitFor('its sleep', async () => await server.sql(`SELECT wait_event FROM pg_stat_activity WHERE pid = ${busy.processId}`) === 'PgSleep');
+      const running = run(busy, 'BEGIN', 'INSERT INTO kept VALUES (1)', 'SELECT pg_sleep(60)', 'COMMIT');
+      const failing = assert.rejects(running, { name: 'PostgresError', sqlstate: '57P01' });
+      await waitsFor(busy, 'PgSleep');
       await server.sql(`SELECT pg_terminate_backend(${busy.processId})`);
       await failing;
       await isEnded(busy);
       assert.equal(await server.sql('SELECT count(*) FROM kept', database), '0');
     });
 
+    test('when it waits for a standby and its process is ended; where only the wait is cut short, the server warns and goes on', async (t) => {
+      const commit = async (connection: Connection, id: number, cutShort: string) => {
+        const committing = run(connection, 'BEGIN', `INSERT INTO kept VALUES (${id})`, 'COMMIT');
+        await waitsFor(connection, 'SyncRep');
+        await server.sql(`SELECT ${cutShort}(${connection.processId})`);
+        return await committing;
+      };
+      await server.sql('ALTER SYSTEM SET synchronous_standby_names = \'nobody\'');
+      await server.sql('SELECT pg_reload_conf()');
+      const connection = await open(t);
+      const { results, warnings } = await commit(connection, 71, 'pg_cancel_backend');
+      assert.deepEqual([results.at(-1)?.command, warnings.map(({ sqlstate }) => sqlstate)], ['COMMIT', ['01000']]);
+      await assert.rejects(commit(connection, 72, 'pg_terminate_backend'), outcomeUnknown);
+      await server.sql('ALTER SYSTEM RESET synchronous_standby_names');
+      await server.sql('SELECT pg_reload_conf()');
+      await isEnded(connection);
+      assert.equal(await server.sql('DELETE FROM kept RETURNING id', database), '71\n72');
+    });
+
     test('when the session may only read', async (t) => {
       const reader = await open(t);
-      await assert.rejects(run(reader, 'BEGIN READ ONLY', 'INSERT INTO kept VALUES (1)', 'COMMIT'), { name: 'PostgresError', sqlstate: '25006' });
+      const writing = run(reader, 'BEGIN READ ONLY', 'INSERT INTO kept VALUES (1)', 'COMMIT');
+      await assert.rejects(writing, { name: 'PostgresError', sqlstate: '25006' });
       await isEnded(reader);
     });
 
@@ -292,7 +326,8 @@ describe('a connection to PostgreSQL', { skip: (!isInstalled && NOT_INSTALLED) |
 
     test('when there is more than is taken: of one row, of all, of many that are empty, of notices', async (t) => {
       const tooMuch = [
-        'SELECT repeat(\'x\', 17 * 1024 * 1024)', 'SELECT repeat(\'x\', 15 * 1024 * 1024) FROM generate_series(1, 5)', 'SELECT FROM generate_series(1, 2000000)',
+        'SELECT repeat(\'x\', 17 * 1024 * 1024)', 'SELECT repeat(\'x\', 15 * 1024 * 1024) FROM generate_series(1, 5)',
+        'SELECT FROM generate_series(1, 2000000)',
         'DO $$ BEGIN FOR count IN 1..1001 LOOP RAISE WARNING \'w\'; END LOOP; END $$',
       ];
       for (const sql of tooMuch) {
@@ -320,7 +355,7 @@ describe('a connection to PostgreSQL', { skip: (!isInstalled && NOT_INSTALLED) |
     test('when the server is killed or started again', async (t) => {
       const killed = await open(t);
       const failing = assert.rejects(run(killed, 'SELECT pg_sleep(60)'), ConnectionFailed);
-      await waitFor('its sleep', async () => await server.sql(`SELECT wait_event FROM pg_stat_activity WHERE pid = ${killed.processId}`) === 'PgSleep');
+      await waitsFor(killed, 'PgSleep');
       await server.kill();
       await failing;
       await server.restart();
