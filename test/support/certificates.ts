@@ -18,7 +18,7 @@ function pathsIn(folder: string, name: string): Certificate {
   return { certificate: join(folder, `${name}.pem`), key: join(folder, `${name}.key`) };
 }
 
-/** A certificate that it signs itself, of the loopback address, valid for `days` days: a server's, or a CA's. `algorithm`: openssl's arguments. */
+/** A certificate that it signs itself, of the loopback address, valid for `days` days: a server's, or a CA's. `algorithm`: for openssl. */
 export function makeCertificate(folder: string, name: string, days = 2, algorithm: readonly string[] = EC_KEY): Certificate {
   const paths = pathsIn(folder, name);
   openssl('req', '-x509', ...algorithm, '-keyout', paths.key, '-out', paths.certificate, '-days', String(days), '-subj', `/CN=${name}`,

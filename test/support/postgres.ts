@@ -65,7 +65,8 @@ export interface Postgres {
   restart(): Promise<void>;
 }
 
-async function initialise(folder: string, dataFolder: string, { settings = {}, hba = [], password, files = {} }: PostgresOptions): Promise<void> {
+async function initialise(folder: string, dataFolder: string, options: PostgresOptions): Promise<void> {
+  const { settings = {}, hba = [], password, files = {} } = options;
   const passwordFile = join(folder, 'password');
   if (password !== undefined) {
     writeFileSync(passwordFile, password, { mode: 0o600 });
@@ -76,12 +77,13 @@ async function initialise(folder: string, dataFolder: string, { settings = {}, h
     ...(password === undefined ? [] : ['--pwfile', passwordFile]),
   ], { ...user, cwd: folder });
   const lines = {
-    listen_addresses: '127.0.0.1', unix_socket_directories: folder, dynamic_shared_memory_type: 'mmap', shared_buffers: '32MB', max_connections: '40',
+    listen_addresses: '127.0.0.1', unix_socket_directories: folder,
+    dynamic_shared_memory_type: 'mmap', shared_buffers: '32MB', max_connections: '40',
     ...settings,
   };
   writeFileSync(join(dataFolder, 'postgresql.conf'), Object.entries(lines).map(([name, value]) => `${name} = '${value}'\n`).join(''));
   const tcp = password === undefined ? 'trust' : 'scram-sha-256';
-  const everybody = ['local all all trust', `host all all 127.0.0.1/32 ${tcp}`, 'local replication all trust', `host replication all 127.0.0.1/32 ${tcp}`];
+  const everybody = ['all', 'replication'].flatMap((database) => [`local ${database} all trust`, `host ${database} all 127.0.0.1/32 ${tcp}`]);
   writeFileSync(join(dataFolder, 'pg_hba.conf'), [...hba, ...everybody, ''].join('\n'));
   for (const [name, source] of Object.entries(files)) {
     const path = join(dataFolder, name);
@@ -129,14 +131,18 @@ async function serve(scope: Scope, makeData: (folder: string, dataFolder: string
   let log = '';
 
   const sql = async (text: string, database = SUPERUSER) => {
-    const args = ['--no-psqlrc', '--no-align', '--tuples-only', '--quiet', '--set', 'ON_ERROR_STOP=1', '--host', folder, '--port', String(port)];
-    const { stdout } = await run(binary('psql'), [...args, '--username', SUPERUSER, '--dbname', database, '--command', text]);
+    const { stdout } = await run(binary('psql'), [
+      '--no-psqlrc', '--no-align', '--tuples-only', '--quiet', '--set', 'ON_ERROR_STOP=1',
+      '--host', folder, '--port', String(port), '--username', SUPERUSER, '--dbname', database, '--command', text,
+    ]);
     return stdout.trim();
   };
 
   /** False where it ended before it was ready. */
   async function start(): Promise<boolean> {
-    const started = spawn(binary('postgres'), ['-D', dataFolder, '-p', String(port)], { ...user, cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
+    const started = spawn(binary('postgres'), ['-D', dataFolder, '-p', String(port)], {
+      ...user, cwd: folder, stdio: ['ignore', 'ignore', 'pipe'],
+    });
     child = started;
     const from = log.length;
     started.stderr.on('data', (chunk) => { log += String(chunk); });

@@ -38,7 +38,8 @@ function reached(socket: Socket, event: 'connect' | 'readable' | 'secureConnect'
     };
     const succeed = () => settle();
     const fail = (error: unknown) => settle(new ConnectionFailed(`${step}: ${codeOf(error)}`, { cause: error }));
-    const timer = setTimeout(() => settle(new ConnectionFailed(`${step}: no answer in time`)), Math.max(0, deadline - performance.now()));
+    const late = () => settle(new ConnectionFailed(`${step}: no answer in time`));
+    const timer = setTimeout(late, Math.max(0, deadline - performance.now()));
     socket.on(event, succeed).on('error', fail).on('close', fail);
   });
 }

@@ -120,7 +120,8 @@ describe('a connection to PostgreSQL', { skip: (!isInstalled && NOT_INSTALLED) |
 
   describe('is refused', () => {
     test('where the certificate is of another authority or another name', async (t) => {
-      const refused = (target: Partial<Target>, code: string) => refusedLogin(t, target, { name: 'ConnectionFailed', message: `TLS: ${code}` });
+      const refused = (target: Partial<Target>, code: string) =>
+        refusedLogin(t, target, { name: 'ConnectionFailed', message: `TLS: ${code}` });
       await refused({ tls: tls(certificates.other) }, 'DEPTH_ZERO_SELF_SIGNED_CERT');
       await refused({ tls: { ca: null, identity: null } }, 'DEPTH_ZERO_SELF_SIGNED_CERT');
       await refused({ host: OTHER_LOOPBACK, tls: tls() }, 'ERR_TLS_CERT_ALTNAME_INVALID');
@@ -290,12 +291,14 @@ describe('a connection to PostgreSQL', { skip: (!isInstalled && NOT_INSTALLED) |
       assert.equal(await server.sql('SELECT count(*) FROM kept', database), '0');
     });
 
-    test('when it waits for a standby and its process is ended; where only the wait is cut short, the server warns and goes on', async (t) => {
+    test('when its process is ended while a commit waits for a standby; where only the wait is, it is warned', async (t) => {
       const commit = async (connection: Connection, id: number, cutShort: string) => {
-        const committing = run(connection, 'BEGIN', `INSERT INTO kept VALUES (${id})`, 'COMMIT');
-        await waitsFor(connection, 'SyncRep');
-        await server.sql(`SELECT ${cutShort}(${connection.processId})`);
-        return await committing;
+        const cut = async () => {
+          await waitsFor(connection, 'SyncRep');
+          await server.sql(`SELECT ${cutShort}(${connection.processId})`);
+        };
+        const [committed] = await Promise.all([run(connection, 'BEGIN', `INSERT INTO kept VALUES (${id})`, 'COMMIT'), cut()]);
+        return committed;
       };
       await server.sql('ALTER SYSTEM SET synchronous_standby_names = \'nobody\'');
       await server.sql('SELECT pg_reload_conf()');

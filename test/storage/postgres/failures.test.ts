@@ -9,9 +9,11 @@ test('a failure means what its code says, and whether the connection goes on', (
   const expected = {
     40001: ['retry at once', false], '40P01': ['retry at once', false], 53100: ['disk full', false], 25006: ['read-only', true],
     '08007': ['outcome unknown', true], 40003: ['outcome unknown', true],
-    '08000': ['connection ends', true], '08006': ['connection ends', true], '57P01': ['connection ends', true], '57P02': ['connection ends', true],
+    '08000': ['connection ends', true], '08006': ['connection ends', true],
+    '57P01': ['connection ends', true], '57P02': ['connection ends', true],
     '57P03': ['connection ends', true], '25P03': ['connection ends', true],
-    22012: ['other', false], '42P01': ['other', false], '25P02': ['other', false], 57014: ['other', false], 40002: ['other', false], 53300: ['other', false],
+    22012: ['other', false], '42P01': ['other', false], '25P02': ['other', false],
+    57014: ['other', false], 40002: ['other', false], 53300: ['other', false],
   };
   for (const [sqlstate, found] of Object.entries(expected)) {
     assert.deepEqual([kindOf(error(sqlstate)), endsConnection(error(sqlstate))], found, sqlstate);

@@ -18,7 +18,8 @@ const scram = (binding: Buffer | null = null, mechanisms = ['SCRAM-SHA-256']) =>
 
 describe('SCRAM-SHA-256', () => {
   test('derives what RFC 7677 section 3 does', async () => {
-    const exchanged = 'n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,'
+    const exchanged = 'n=user,r=rOprNGfwEbeRWgbNEkqO,'
+      + 'r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,'
       + 'c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0';
     const salt = Buffer.from('W22ZaJ0SNY7soEsUEjb6gQ==', 'base64');
     const { proof, serverSignature } = await deriveProofs('pencil', { salt, iterations: 4096 }, exchanged);
@@ -34,7 +35,8 @@ describe('SCRAM-SHA-256', () => {
   });
 
   test('refuses a server that does not know the password', async () => {
-    for (const wrong of [serverFinal.replace('=G', '=H'), 'v=', 'e=other-error', '', serverFinal.slice(0, -2), `${serverFinal}=`, ` ${serverFinal}`]) {
+    const cut = serverFinal.slice(0, -2);
+    for (const wrong of [serverFinal.replace('=G', '=H'), 'v=', 'e=other-error', '', cut, `${serverFinal}=`, ` ${serverFinal}`]) {
       const { final, verify } = scram();
       assert.throws(() => verify(wrong), LoginRefused);
       await final(serverFirst);
@@ -45,19 +47,26 @@ describe('SCRAM-SHA-256', () => {
   test('refuses a first message that answers another, is malformed or asks for too few or many iterations', async () => {
     const [r = '', s = ''] = serverFirst.split(',');
     const wrong = [
-      '', 'e=x', r, `${r},${s}`, `${s},${r},i=4096`, `m=x,${serverFirst}`, `r=${nonce},${s},i=4096`, `r=x${nonce}x,${s},i=4096`, `r=,${s},i=4096`,
+      '', 'e=x', r, `${r},${s}`, `${s},${r},i=4096`, `m=x,${serverFirst}`,
+      `r=${nonce},${s},i=4096`, `r=x${nonce}x,${s},i=4096`, `r=,${s},i=4096`,
       `${r},s=,i=4096`, `${r},s=!,i=4096`, `${r},${s},i=`, `${r},${s},i=-1`, `${r},${s},i=0x2000`, `${r},${s},i=04096`, `${r},${s},i=4096.5`,
       `${r},${s},i=4095`, `${r},${s},i=100001`, `${r},${s},i=99999999999`,
     ];
     for (const message of wrong) await assert.rejects(scram().final(message), LoginRefused, message);
-    for (const message of [`${r},${s},i=4096`, `${r},${s},i=100000`, `${r},${s},i=5000,x=later`]) assert.match(await scram().final(message), /^c=biws,r=/);
+    for (const message of [`${r},${s},i=4096`, `${r},${s},i=100000`, `${r},${s},i=5000,x=later`]) {
+      assert.match(await scram().final(message), /^c=biws,r=/);
+    }
   });
 
   test('is bound to the channel where both can, and says that it could where the server cannot', async () => {
-    const decoded = async (made: ReturnType<typeof scram>) => Buffer.from(/c=([^,]*)/.exec(await made.final(serverFirst))?.[1] ?? '', 'base64').toString();
+    const decoded = async (made: ReturnType<typeof scram>) => {
+      const [, encoded = ''] = /c=([^,]*)/.exec(await made.final(serverFirst)) ?? [];
+      return Buffer.from(encoded, 'base64').toString();
+    };
+    const binds = 'p=tls-server-end-point,,';
     const cases = [
-      { made: scram(BINDING, [PLUS, 'SCRAM-SHA-256']), mechanism: PLUS, header: 'p=tls-server-end-point,,', bound: `p=tls-server-end-point,,${BINDING}` },
-      { made: scram(BINDING, [PLUS]), mechanism: PLUS, header: 'p=tls-server-end-point,,', bound: `p=tls-server-end-point,,${BINDING}` },
+      { made: scram(BINDING, [PLUS, 'SCRAM-SHA-256']), mechanism: PLUS, header: binds, bound: `${binds}${BINDING}` },
+      { made: scram(BINDING, [PLUS]), mechanism: PLUS, header: binds, bound: `${binds}${BINDING}` },
       { made: scram(BINDING, ['SCRAM-SHA-256']), mechanism: 'SCRAM-SHA-256', header: 'y,,', bound: 'y,,' },
       { made: scram(null, [PLUS, 'SCRAM-SHA-256']), mechanism: 'SCRAM-SHA-256', header: 'n,,', bound: 'n,,' },
     ];
@@ -73,20 +82,24 @@ describe('SCRAM-SHA-256', () => {
 test('a password is prepared as PostgreSQL prepares it, and taken as it is where SASLprep refuses it', () => {
   const prepared = {
     // RFC 4013 section 3.
-    'I\u00adX': 'IX', user: 'user', USER: 'USER', '\u00aa': 'a', '\u2168': 'IX', 'a\u0007\u2168': 'a\u0007\u2168', '\u0627\u0031': '\u0627\u0031',
-    'a\u00a0b\u3000\u200b': 'a b  ', 'e\u0301': '\u00e9', '\ufeff\u00ad': '\ufeff\u00ad', '\u2168\ue000': '\u2168\ue000', '\u2168\u{1f600}': '\u2168\u{1f600}',
+    'I\u00adX': 'IX', user: 'user', USER: 'USER', '\u00aa': 'a', '\u2168': 'IX',
+    'a\u0007\u2168': 'a\u0007\u2168', '\u0627\u0031': '\u0627\u0031',
+    'a\u00a0b\u3000\u200b': 'a b  ', 'e\u0301': '\u00e9', '\ufeff\u00ad': '\ufeff\u00ad',
+    '\u2168\ue000': '\u2168\ue000', '\u2168\u{1f600}': '\u2168\u{1f600}',
     '\u05d0\ufb01\u05d1': '\u05d0\ufb01\u05d1', '\u05d0\u00b2\u05d1': '\u05d02\u05d1', '\u00b2\u05d0': '\u00b2\u05d0', '': '',
   };
   for (const [given, expected] of Object.entries(prepared)) assert.equal(prepare(given), expected, JSON.stringify(given));
 });
 
-test('a channel is bound by the hash of the signature of its certificate, where that is agreed on', { skip: !hasOpenssl && 'openssl is not installed' }, (t) => {
+const skip = !hasOpenssl && 'openssl is not installed';
+test('a channel is bound by the hash of the signature of its certificate, where that is agreed on', { skip }, (t) => {
   const folder = temporaryFolder(t);
   const rsa = ['-newkey', 'rsa:2048', '-nodes'];
   const bindingOf = (name: string, algorithm: readonly string[]) => {
     const certificate = new X509Certificate(readFileSync(makeCertificate(folder, name, 2, algorithm).certificate));
     const bound = channelBinding(certificate)?.toString('hex');
-    return ['sha224', 'sha256', 'sha384', 'sha512'].find((hash) => createHash(hash).update(certificate.raw).digest('hex') === bound) ?? bound;
+    const isBound = (hash: string) => createHash(hash).update(certificate.raw).digest('hex') === bound;
+    return ['sha224', 'sha256', 'sha384', 'sha512'].find(isBound) ?? bound;
   };
   assert.equal(bindingOf('rsa-256', [...rsa, '-sha256']), 'sha256');
   assert.equal(bindingOf('rsa-384', [...rsa, '-sha384']), 'sha384');
@@ -142,7 +155,8 @@ describe('a login', () => {
   });
 
   test('shows the password to no server that asks for it in clear or by MD5', async () => {
-    for (const [code, advice] of [[3, /in clear.*scram-sha-256/], [5, /MD5.*password_encryption/], [7, /not supported/], [9, /not supported/]] as const) {
+    const advices = [[3, /in clear.*scram-sha-256/], [5, /MD5.*password_encryption/], [7, /not supported/], [9, /not supported/]] as const;
+    for (const [code, advice] of advices) {
       await assert.rejects(logIn(password, { type: 'AuthenticationOther', code }), { name: 'LoginRefused', message: advice });
     }
   });

@@ -21,6 +21,10 @@ function framed(type: string, body: Buffer | string): Buffer {
   return Buffer.concat([head, bytes]);
 }
 
+function piecesOf(bytes: Buffer, size: number): Buffer[] {
+  return Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) => bytes.subarray(index * size, (index + 1) * size));
+}
+
 /** The recorded messages, each with its type and its body. */
 function recordedFrames(): { type: string; body: Buffer }[] {
   const frames: { type: string; body: Buffer }[] = [];
@@ -34,7 +38,8 @@ function recordedFrames(): { type: string; body: Buffer }[] {
 
 describe('a client\'s messages', () => {
   test('are those that were recorded', () => {
-    const statement = (sql: string, parameters: (string | null)[] = []) => [encodeParse(sql), encodeBind(parameters), encodeDescribe(), encodeExecute()];
+    const statement = (sql: string, parameters: (string | null)[] = []) =>
+      [encodeParse(sql), encodeBind(parameters), encodeDescribe(), encodeExecute()];
     const made = Buffer.concat([
       encodeStartup({ user: 'postgres', database: 'postgres', client_encoding: 'UTF8', application_name: 'webhook-inbox' }),
       encodeSaslInitialResponse('SCRAM-SHA-256', SCRAM_EXCHANGE.clientFirst), encodeSaslResponse(SCRAM_EXCHANGE.clientFinal),
@@ -113,8 +118,7 @@ describe('a recorded session', () => {
 
   test('is the same in pieces of every size', () => {
     for (let size = 1; size <= 64; size += 1) {
-      const pieces = Array.from({ length: Math.ceil(SERVER_BYTES.length / size) }, (_, index) => SERVER_BYTES.subarray(index * size, (index + 1) * size));
-      assert.deepEqual(decodeAll(...pieces), whole, `pieces of ${size}`);
+      assert.deepEqual(decodeAll(...piecesOf(SERVER_BYTES, size)), whole, `pieces of ${size}`);
     }
   });
 
@@ -146,18 +150,22 @@ describe('a server\'s message is refused', () => {
   };
 
   test('by its length alone, before any of it is kept', () => {
-    const most = { R: 8192, S: 8192, K: 12, Z: 5, T: 262_144, D: 16_777_216, C: 1024, E: 1_048_576, N: 65_536, A: 16_384, v: 8192, 1: 4, 2: 4, n: 4, I: 4 };
+    const most = {
+      R: 8192, S: 8192, K: 12, Z: 5, T: 262_144, D: 16_777_216, C: 1024, E: 1_048_576, N: 65_536, A: 16_384, v: 8192, 1: 4, 2: 4, n: 4, I: 4,
+    };
     for (const [type, max] of Object.entries(most)) {
       assert.deepEqual(max === 4 ? [] : decodeAll(header(type, max)), [], `${type} of ${max}`);
       for (const length of [max + 1, 2 ** 31 - 1, -1, -(2 ** 31), 0, 3]) {
         assert.throws(() => decodeAll(header(type, length)), ProtocolViolation, `${type} of ${length}`);
-        assert.throws(() => decodeAll(...[...header(type, length)].map((byte) => Buffer.of(byte))), ProtocolViolation, `${type} of ${length} in bytes`);
+        assert.throws(() => decodeAll(...piecesOf(header(type, length), 1)), ProtocolViolation, `${type} of ${length} in bytes`);
       }
     }
   });
 
   test('of a type that there is not, or that answers what is never sent', () => {
-    for (const type of ['\0', 'a', 'Q', 'V', 's', 't', '3', '\xff']) assert.throws(() => decodeAll(header(type, 4)), ProtocolViolation, type);
+    for (const type of ['\0', 'a', 'Q', 'V', 's', 't', '3', '\x7f']) {
+      assert.throws(() => decodeAll(header(type, 4)), ProtocolViolation, type);
+    }
   });
 
   test('that counts more fields than it has, or tells a length beyond its end', () => {
@@ -172,7 +180,8 @@ describe('a server\'s message is refused', () => {
   });
 
   test('with a column in binary, a text that is not UTF-8 or a state that there is not', () => {
-    const column = (format: number) => framed('T', Buffer.concat([Buffer.of(0, 1), Buffer.from('a\0'), Buffer.alloc(16), Buffer.of(0, format)]));
+    const column = (format: number) =>
+      framed('T', Buffer.concat([Buffer.of(0, 1), Buffer.from('a\0'), Buffer.alloc(16), Buffer.of(0, format)]));
     assert.deepEqual(decodeAll(column(0)), [{ type: 'RowDescription', columns: ['a'] }]);
     assert.throws(() => decodeAll(column(1)), ProtocolViolation);
     assert.throws(() => decodeAll(framed('D', Buffer.of(0, 1, 0, 0, 0, 1, 0xff))), ProtocolViolation);
@@ -206,25 +215,29 @@ describe('a server\'s message keeps', () => {
     body.writeUInt16BE(1);
     body.writeInt32BE(size, 2);
     const row = framed('D', body);
-    const pieces = Array.from({ length: Math.ceil(row.length / 1000) }, (_, index) => row.subarray(index * 1000, (index + 1) * 1000));
-    const [message, ...others] = decodeAll(...pieces);
+    const [message, ...others] = decodeAll(...piecesOf(row, 1000));
     assert.equal(others.length, 0);
     assert.deepEqual(message?.type === 'DataRow' && message.values.map((value) => value?.length), [size]);
   });
 
   test('of a command its first word and its count', () => {
-    const read = (tag: string) => decodeAll(framed('C', `${tag}\0`)).map((message) => message.type === 'CommandComplete' && [message.command, message.affected]);
-    const expected = { 'INSERT 0 12': ['INSERT', 12], 'UPDATE 3': ['UPDATE', 3], COMMIT: ['COMMIT', 0], 'CREATE TABLE': ['CREATE', 0], '': ['', 0] };
+    const read = (tag: string) => decodeAll(framed('C', `${tag}\0`))
+      .map((message) => message.type === 'CommandComplete' && [message.command, message.affected]);
+    const expected = {
+      'INSERT 0 12': ['INSERT', 12], 'UPDATE 3': ['UPDATE', 3], COMMIT: ['COMMIT', 0], 'CREATE TABLE': ['CREATE', 0], '': ['', 0],
+    };
     for (const [tag, found] of Object.entries(expected)) assert.deepEqual(read(tag), [found], tag);
   });
 
   test('of a report no field but severity, code and message, and of that 1,000 characters', () => {
-    const read = (...fields: string[]) => decodeAll(framed('E', `${fields.map((field) => `${field}\0`).join('')}\0`)).map((message) => message.type === 'ErrorResponse' && message.report);
+    const read = (...fields: string[]) => decodeAll(framed('E', `${fields.map((field) => `${field}\0`).join('')}\0`))
+      .map((message) => message.type === 'ErrorResponse' && message.report);
     const row = 'Failing row contains (secret).';
     assert.deepEqual(read('SFEHLER', 'VERROR', 'C23502', 'Mnull value', `D${row}`, `H${row}`, `W${row}`, `q${row}`), [
       { severity: 'ERROR', sqlstate: '23502', message: 'null value' },
     ]);
-    assert.deepEqual(read('SFATAL', 'C08P01', `M${'m'.repeat(2000)}`), [{ severity: 'FATAL', sqlstate: '08P01', message: 'm'.repeat(1000) }]);
+    const cut = { severity: 'FATAL', sqlstate: '08P01', message: 'm'.repeat(1000) };
+    assert.deepEqual(read('SFATAL', 'C08P01', `M${'m'.repeat(2000)}`), [cut]);
     assert.throws(() => read('VERROR', 'Mno code'), ProtocolViolation);
     assert.throws(() => read('VERROR', 'C2350\n'), ProtocolViolation);
     assert.throws(() => read('C23502', 'Mno severity'), ProtocolViolation);

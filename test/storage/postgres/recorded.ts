@@ -1,4 +1,4 @@
-/** A session with PostgreSQL 15.18, recorded between both sides: the user `postgres` logs in by SCRAM-SHA-256 with the password `pencil`. */
+/** A session with PostgreSQL 15.18, recorded between both sides: `postgres` logs in by SCRAM-SHA-256 with the password `pencil`. */
 
 /** All that the client sent. */
 export const CLIENT_BYTES = Buffer.from([
