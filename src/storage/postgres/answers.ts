@@ -35,7 +35,10 @@ export interface AnswerReader {
    * PostgresError where the server closes the connection after it.
    */
   take(message: BackendMessage): Answers | undefined;
-  /** Whether what was sent may be committed already, or may yet be, where no more comes. */
+  /**
+   * Whether what was sent may be committed already, or may yet be, where no more comes. An error that ends the connection does not tell: a
+   * pooler sends one when it has lost a server that goes on (pgbouncer: FATAL 08P01, `server conn crashed?`).
+   */
   mayBeCommitted(): boolean;
 }
 
@@ -92,10 +95,12 @@ export function createAnswerReader(count: number): AnswerReader {
       case 'DataRow': return addRow(message.values, message.bytes);
       case 'CommandComplete': return finished(message.command, message.affected);
       case 'EmptyQueryResponse': return finished('', 0);
-      case 'ErrorResponse':
-        error = new PostgresError(message.report);
-        if (error.isFatal) throw error;
+      case 'ErrorResponse': {
+        const refusal = new PostgresError(message.report);
+        if (refusal.isFatal) throw refusal;
+        error = refusal;
         return;
+      }
       default: throw new ProtocolViolation('the server sends a message that was never asked for');
     }
   }
@@ -114,6 +119,6 @@ export function createAnswerReader(count: number): AnswerReader {
       read(message);
       return undefined;
     },
-    mayBeCommitted: () => error === null || results.length === count || results.some(({ command }) => command === 'COMMIT'),
+    mayBeCommitted: () => error === null || results.some(({ command }) => command === 'COMMIT'),
   };
 }

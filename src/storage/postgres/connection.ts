@@ -48,8 +48,9 @@ export interface Connection {
    * Where it is to be more than one transaction, or one of a certain kind, BEGIN and COMMIT are among the statements.
    *
    * Rejects with a PostgresError where the server refuses one: those after it are not run, and what it leaves open is rolled back. Rejects
-   * with ConnectionFailed where the connection is lost, or not done with it in `timeoutMs`: it is closed then, as it is after an error for
-   * which `endsConnection` holds. One run at a time: rejects with an Error at once while another is under way.
+   * with ConnectionFailed where the server ends the session (the cause says why), the connection is lost, or it is not done in `timeoutMs`:
+   * it is closed then, as it is after an error for which `endsConnection` holds. One run at a time: rejects with an Error at once while
+   * another is under way.
    */
   run(statements: readonly Statement[], timeoutMs: number): Promise<Ran>;
   /** Says goodbye, and resolves once the socket is closed, in a second at most. A run that is under way rejects. */
@@ -58,6 +59,7 @@ export interface Connection {
 
 const APPLICATION_NAME = 'webhook-inbox';
 const NONCE_BYTES = 24;
+
 /** What is made of the messages of a login: the server's process id with the last. */
 function createLoginReader(session: Session, login: Login): (message: BackendMessage) => number | undefined {
   let isLoggedIn = false;
@@ -110,7 +112,6 @@ function createRunner(session: Session): Connection['run'] {
     try {
       return await answers;
     } catch (error) {
-      if (error instanceof PostgresError && !reader.mayBeCommitted()) throw error;
       const reason = error instanceof Error ? error.message : 'the connection is lost';
       throw new ConnectionFailed(reason, { cause: error, isOutcomeUnknown: reader.mayBeCommitted() });
     }

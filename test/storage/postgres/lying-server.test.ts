@@ -304,7 +304,7 @@ describe('a run is given up', () => {
       await expectRefusedRun(t, sqlstate, Buffer.concat([report('E', 'ERROR', sqlstate), READY]), { name: 'PostgresError', sqlstate });
     }
     for (const severity of ['FATAL', 'PANIC']) {
-      await expectRefusedRun(t, severity, report('E', severity, '22012'), { name: 'PostgresError', severity });
+      await expectRefusedRun(t, severity, report('E', severity, '22012'), { ...unknown, message: `PostgreSQL reported ${severity} 22012` });
     }
     const liar = await startLiar(t, GREETING, Buffer.concat([report('E', 'ERROR', '40001'), READY]), Buffer.concat([ANSWER, READY]));
     const connection = await open(liar);
@@ -313,18 +313,24 @@ describe('a run is given up', () => {
     assert.equal((await run(connection)).results.length, 1);
   });
 
-  test('of which the server ends the session after its COMMIT: it may be stored', async (t) => {
+  test('of which the session ends: it may be stored, unless the server has refused it before', async (t) => {
     const done = (command: string) => Buffer.concat([PARSED, NO_DATA, framed('C', `${command}\0`)]);
-    const end = report('E', 'FATAL', '57P01');
-    const outcome = async (count: number, answer: Buffer) => {
-      const connection = await open(await startLiar(t, GREETING, answer));
-      return await run(connection, count).then(() => assert.fail('done'), (error: unknown) => error);
+    const refused = report('E', 'ERROR', '22012');
+    const outcome = async (...answers: readonly Buffer[]) => {
+      const liar = await startLiar(t, GREETING, Buffer.concat(answers));
+      const connection = await open(liar);
+      const failing = run(connection, 2).then(() => assert.fail('done'), (error: unknown) => error);
+      await waitFor('the statements', () => liar.received().includes('SELECT'));
+      liar.hangUp();
+      const error = await failing;
+      assert.ok(error instanceof ConnectionFailed);
+      return error.isOutcomeUnknown;
     };
-    for (const [count, command] of [[2, 'COMMIT'], [1, 'INSERT']] as const) {
-      const error = await outcome(count, Buffer.concat([done(command), end]));
-      assert.ok(error instanceof ConnectionFailed && error.isOutcomeUnknown && error.cause instanceof PostgresError);
-    }
-    assert.ok(await outcome(2, Buffer.concat([done('INSERT'), end])) instanceof PostgresError);
+    assert.equal(await outcome(done('INSERT'), report('E', 'FATAL', '57P01')), true);
+    // As pgbouncer does when it has lost the server.
+    assert.equal(await outcome(framed('E', 'SFATAL\0C08P01\0Mserver conn crashed?\0\0')), true);
+    assert.equal(await outcome(done('INSERT'), refused), false);
+    assert.equal(await outcome(done('COMMIT'), refused), true);
   });
 });
 
