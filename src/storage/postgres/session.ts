@@ -36,6 +36,19 @@ const asFailure = (error: Error) => (error instanceof ConnectionFailed ? error :
 /** Errors that say more to who waits than that the connection is lost. */
 const isTold = (error: unknown) => error instanceof LoginRefused || error instanceof PostgresError;
 
+/** Takes messages until something is made of them. */
+function createWaiter<Value>(
+  made: (message: BackendMessage) => Value | undefined, done: (value: Value) => void, reject: (error: Error) => void,
+): Waiter {
+  return {
+    reject,
+    take(message) {
+      const value = made(message);
+      if (value !== undefined) done(value);
+    },
+  };
+}
+
 /** Settings and notices, which a server may send at any time, but not without end. */
 function createUnasked() {
   const parameters = new Map<string, string>();
@@ -73,6 +86,7 @@ export function createSession(socket: Socket, notified: (channel: string, payloa
   const { promise: closed, resolve: tell } = Promise.withResolvers<ConnectionFailed>();
   let failure: ConnectionFailed | null = null;
   let waiter: Waiter | null = null;
+  let goodbye: Promise<void> | null = null;
 
   /** The first reason is the one that counts. */
   function end(error: Error): void {
@@ -107,23 +121,21 @@ export function createSession(socket: Socket, notified: (channel: string, payloa
       const { promise, resolve, reject } = Promise.withResolvers<Value>();
       const timer = setTimeout(() => fail(new ConnectionFailed('the server did not answer in time')), Math.max(0, timeoutMs));
       unasked.restart();
-      waiter = {
-        take: (message) => {
-          const value = made(message);
-          if (value === undefined) return;
-          waiter = null;
-          unasked.restart();
-          resolve(value);
-        },
-        reject,
+      const done = (value: Value) => {
+        waiter = null;
+        unasked.restart();
+        resolve(value);
       };
+      waiter = createWaiter(made, done, reject);
       socket.write(bytes);
       return promise.finally(() => clearTimeout(timer));
     },
     close: async () => {
-      if (failure !== null) return;
-      end(new ConnectionFailed('closed on this side'));
-      await sayGoodbye(socket);
+      if (failure === null) {
+        end(new ConnectionFailed('closed on this side'));
+        goodbye = sayGoodbye(socket);
+      }
+      await goodbye;
     },
   };
 }
