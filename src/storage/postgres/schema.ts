@@ -68,9 +68,9 @@ export const CREATE_TEXT_INDEX: readonly string[] = [
 /** Held while the tables are made, so that of several receivers one makes them. */
 export const LOCK_SCHEMA: Statement = { sql: "SELECT pg_advisory_xact_lock(hashtext('webhook-inbox schema'))" };
 
-const exists = (name: string) => `EXISTS (SELECT FROM pg_class WHERE relname = '${name}' AND pg_table_is_visible(oid))`;
+const oidOf = (name: string) => `(SELECT oid FROM pg_class WHERE relname = '${name}' AND pg_table_is_visible(oid))`;
 
-/** What is there of them. (Not by to_regclass: behind a lock that may remember what it has found before.) */
+/** What is there of them, by its oid. (Not by to_regclass: behind a lock that may remember what it has found before.) */
 export const LOOK_AT_TABLES: Statement = {
-  sql: `SELECT ${exists('inbox')} AS has_inbox, ${exists('messages')} AS has_messages, ${exists('messages_by_text')} AS has_text_index`,
+  sql: `SELECT ${oidOf('inbox')} AS inbox, ${oidOf('messages')} AS messages, ${oidOf('messages_by_text')} AS text_index`,
 };

@@ -28,25 +28,27 @@ export interface Tables {
 }
 
 /**
- * Makes the tables where there are none, and begins a generation where `origin` is another one than before. Throws StartRefused where
+ * Makes the tables where there are none, and begins a generation where the server is of another origin than before, or the table another
+ * one, as it is after a dump was loaded. Throws StartRefused where
  * somebody has to change something first, PostgresError and ConnectionFailed.
  */
-export async function openTables(connection: Connection, origin: string): Promise<Tables> {
+export async function openTables(connection: Connection, serverOrigin: string): Promise<Tables> {
   const run = async (statements: readonly Statement[], timeoutMs = LOOK_TIMEOUT_MS) =>
     (await connection.run(statements, timeoutMs)).results.map(({ rows }) => rows[0] ?? {});
   const look = async () => (await run([LOOK_AT_TABLES]))[0] ?? {};
 
-  async function enter(): Promise<string> {
+  async function enter(origin: string): Promise<string> {
     const name = randomBytes(GENERATION_BYTES).toString('hex');
     const entered = await run(enterGeneration(name, origin));
     return entered[ENTERED]?.['generation'] ?? name;
   }
 
   let found = await look();
-  if (found['has_inbox'] !== 't') {
+  if (found['inbox'] === null) {
     await makeTables(connection);
     found = await look();
   }
+  const origin = `${serverOrigin}/${found['inbox'] ?? ''}`;
   const [inbox = {}] = await run([readInbox(origin)]).catch(explainInbox);
   const version = Number(inbox['schema_version']);
   if (version !== SCHEMA_VERSION) {
@@ -55,9 +57,9 @@ export async function openTables(connection: Connection, origin: string): Promis
   const lastReceivedAt = inbox['last_received_at'];
   return {
     // Without a lock where it is known: a commit that waits for a standby has that, and reads go on meanwhile.
-    generation: inbox['generation'] ?? await enter(),
+    generation: inbox['generation'] ?? await enter(origin),
     lastStoredAt: typeof lastReceivedAt === 'string' ? Number(lastReceivedAt) : undefined,
-    hasTextIndex: found['has_text_index'] === 't',
+    hasTextIndex: found['text_index'] !== null,
   };
 }
 
@@ -77,8 +79,8 @@ async function makeTables(connection: Connection): Promise<void> {
     // A receiver that had to wait for the lock finds them made.
     const { results } = await connection.run([BEGIN, LOCK_SCHEMA, LOOK_AT_TABLES, COMMIT], MAKE_TIMEOUT_MS);
     const found = results[2]?.rows[0] ?? {};
-    if (found['has_inbox'] === 't') return;
-    if (found['has_messages'] === 't') {
+    if (found['inbox'] !== null) return;
+    if (found['messages'] !== null) {
       throw new StartRefused([isOfOthers('messages')]);
     }
     await connection.run([BEGIN, LOCK_SCHEMA, ...CREATE_TABLES.map((sql) => ({ sql })), COMMIT], MAKE_TIMEOUT_MS);

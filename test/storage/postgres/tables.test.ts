@@ -1,15 +1,16 @@
 /** Whose tables a receiver takes, and what it says of a server or a database that somebody has to change first. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { inspect } from 'node:util';
+import { inspect, promisify } from 'node:util';
 import { StartRefused } from '../../../src/errors.ts';
 import type { Target } from '../../../src/storage/postgres/connection.ts';
 import { CREATE_TABLES, CREATE_TEXT_INDEX } from '../../../src/storage/postgres/schema.ts';
 import { freePort } from '../../support/free-port.ts';
 import { message } from '../../support/messages.ts';
-import { isInstalled, NOT_INSTALLED, type Postgres, startPostgres, SUPERUSER } from '../../support/postgres.ts';
+import { binaries, isInstalled, NOT_INSTALLED, type Postgres, startPostgres, SUPERUSER } from '../../support/postgres.ts';
 import { openOn } from '../../support/postgres-storage.ts';
 import { startProxy } from '../../support/proxy.ts';
 import { CHECKOUT } from '../../support/server-process.ts';
@@ -44,6 +45,27 @@ function testTables(server: Postgres): void {
       assert.equal(new Set(storages.map(({ generation }) => generation)).size, 1);
       await Promise.all(storages.map((storage) => storage.close()));
     }
+  });
+
+  test('of a dump that was loaded again are others: no position of what it does not have holds, whatever came since', async (t) => {
+    const target = server.target(await server.createDatabase());
+    const before = await openOn(t, [target]);
+    await before.append(message({ message_id: 'in the dump' }));
+    const { generation } = before;
+    const kept = await before.newestSequence();
+    const { stdout: dump } = await promisify(execFile)(join(binaries ?? '', 'pg_dump'), ['--inserts', '--host', server.socketFolder, '--port', String(server.port), '--username', SUPERUSER, target.database]);
+    await before.append(message({ message_id: 'lost' }));
+    const lost = await before.newestSequence();
+    await before.close();
+
+    const restored = server.target(await server.createDatabase());
+    await server.sql(dump.replace(/^\\(?:un)?restrict.*\n/gm, ''), restored.database);
+    const after = await openOn(t, [restored]);
+    for (let index = 0; index < 3; index += 1) await after.append(message({ message_id: `new ${index}` }));
+    assert.deepEqual([await after.holds({ generation, sequence: kept }), await after.holds({ generation, sequence: lost })], [true, false]);
+    assert.notEqual(after.generation, generation);
+    const again = await openOn(t, [restored]);
+    assert.equal(again.generation, after.generation);
   });
 
   test('may be those that an owner has made, for a user who may only read and write them', async (t) => {
