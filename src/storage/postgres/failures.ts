@@ -31,6 +31,11 @@ export class LoginRefused extends Error {
   override readonly name = 'LoginRefused';
 }
 
+/** The server is there, and not the one to store on. */
+export class NotPrimary extends Error {
+  override readonly name = 'NotPrimary';
+}
+
 /** The connection could not be made, or is lost: it is closed, and never used again. */
 export class ConnectionFailed extends Error {
   override readonly name = 'ConnectionFailed';
@@ -93,6 +98,7 @@ function kindOfState(sqlstate: string): FailureKind {
 /** What a rejection of `connect` or of `run` means. */
 export function kindOf(error: unknown): FailureKind {
   if (error instanceof LoginRefused) return 'connection ends';
+  if (error instanceof NotPrimary) return 'read-only';
   if (error instanceof ConnectionFailed) return error.isOutcomeUnknown ? 'outcome unknown' : 'connection ends';
   if (!(error instanceof PostgresError)) return 'other';
   const kind = kindOfState(error.sqlstate);

@@ -28,9 +28,14 @@ export function createReader(nextJob: () => ReadJob | undefined, connection: () 
     const { statements, answer: answerOf } = planOf(read);
     const timeoutMs = Math.max(1, deadline - performance.now());
     try {
-      const { results } = await connection().run(inSnapshot(statements, timeoutMs), timeoutMs + GRACE_MS);
+      const session = connection();
+      const { results } = await session.run(inSnapshot(statements, timeoutMs), timeoutMs + GRACE_MS);
       const inbox = results[READ.inbox]?.rows[0];
       if (inbox === undefined) return failed('the tables are of another version');
+      if (inbox['takes_writes'] !== 't') {
+        await session.close();
+        return failed('no PostgreSQL server takes writes');
+      }
       return answerOf(inbox, results.slice(READ.rows).map(({ rows }) => rows));
     } catch (error) {
       if (error instanceof PostgresError && error.sqlstate === QUERY_CANCELED) return failed('a read took too long');

@@ -54,6 +54,7 @@ export function keepSessions({ targets, check, notified, onChange, notice }: Kee
   let sessions: Sessions | undefined;
   let reason: UnavailableReason = 'PostgreSQL does not answer';
   let told = '';
+  let last: Primary | undefined;
 
   function tellFailure(error: unknown): void {
     reason = reasonOf(error);
@@ -68,26 +69,24 @@ export function keepSessions({ targets, check, notified, onChange, notice }: Kee
   /** Resolves once they are lost. */
   async function serve(opened: Sessions): Promise<void> {
     sessions = opened;
+    last = opened.primary;
     told = '';
-    const { target, version, hasSynchronousStandby, isPooled } = opened.primary;
-    notice('INFO', 'storage_connected', {
-      host: target.host, port: target.port, postgresql_version: version, generation: opened.tables.generation,
-      synchronous_standby: hasSynchronousStandby, pooled: isPooled, text_index: opened.tables.hasTextIndex,
-    });
+    notice('INFO', 'storage_connected', fieldsOf(opened));
     onChange(opened);
     first.resolve();
     const lost = await Promise.race(connectionsOf(opened).map(({ closed }) => closed));
     sessions = undefined;
     reason = 'PostgreSQL does not answer';
     onChange(undefined);
-    if (!ended.signal.aborted) notice('WARNING', 'storage_disconnected', { host: target.host, port: target.port, reason: lost.message });
+    const { host, port } = last.target;
+    if (!ended.signal.aborted) notice('WARNING', 'storage_disconnected', { host, port, reason: lost.message });
     await Promise.all(connectionsOf(opened).map((connection) => connection.close()));
   }
 
   async function keep(): Promise<void> {
     for (let pauseMs = FIRST_PAUSE_MS; !ended.signal.aborted; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
       try {
-        await serve(await openSessions({ targets, check, notified }));
+        await serve(await openSessions({ targets, check, notified }, last));
         pauseMs = FIRST_PAUSE_MS / 2;
       } catch (error) {
         tellFailure(error);
@@ -111,8 +110,10 @@ export function keepSessions({ targets, check, notified, onChange, notice }: Kee
 
 const connectionsOf = ({ writer, readers, watcher }: Sessions): Connection[] => [writer, watcher, ...Object.values(readers)];
 
-async function openSessions({ targets, check, notified }: Pick<KeeperOptions, 'targets' | 'check' | 'notified'>): Promise<Sessions> {
-  const primary = await connectToPrimary(targets());
+async function openSessions(
+  { targets, check, notified }: Pick<KeeperOptions, 'targets' | 'check' | 'notified'>, last: Primary | undefined,
+): Promise<Sessions> {
+  const primary = await connectToPrimary(targets(), last);
   const opened = [primary.connection];
   const another = async (onNotification?: () => void) => {
     const connection = await connectAgain(primary, onNotification);
@@ -129,6 +130,11 @@ async function openSessions({ targets, check, notified }: Pick<KeeperOptions, 't
     throw error;
   }
 }
+
+const fieldsOf = ({ primary: { target, version, hasSynchronousStandby, isPooled }, tables }: Sessions): LogFields => ({
+  host: target.host, port: target.port, postgresql_version: version, generation: tables.generation,
+  synchronous_standby: hasSynchronousStandby, pooled: isPooled, text_index: tables.hasTextIndex,
+});
 
 /** The server's own words are shown of a login and of what makes no mention of a message. */
 function describe(error: unknown): string {

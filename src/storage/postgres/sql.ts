@@ -154,11 +154,15 @@ export const probe = (timeoutMs: number): Statement[] => [BEGIN, limitsOf(timeou
 /** Where the rows of a read begin among the results: before them is the one of the version, the row of `inbox`. */
 export const READ = { inbox: 2, rows: 3 } as const;
 
+/** Also in a transaction that itself only reads. One that was told to take no writes may have a successor already. */
+const TAKES_WRITES = "(current_setting('default_transaction_read_only') = 'off' AND NOT pg_is_in_recovery())";
+
 /** Runs statements over one snapshot, behind a look at `inbox`, which has no row where the tables are of another version. */
 export function inSnapshot(statements: readonly Statement[], timeoutMs: number): Statement[] {
   return [
     { sql: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY' }, limitsOf(timeoutMs),
-    { sql: `SELECT newest, messages, senders FROM inbox WHERE ${IS_OF_THIS_VERSION}` }, ...statements, COMMIT,
+    { sql: `SELECT newest, messages, senders, ${TAKES_WRITES} AS takes_writes FROM inbox WHERE ${IS_OF_THIS_VERSION}` },
+    ...statements, COMMIT,
   ];
 }
 
