@@ -6,7 +6,9 @@ import type { Row } from './answers.ts';
 import type { Connection, Statement } from './connection.ts';
 import { PostgresError } from './failures.ts';
 import { reasonOf } from './reasons.ts';
-import { countMatching, endOfNext, holds, inSnapshot, listArrivals, listPage, listStored, READ, TOP, tsAtEnd } from './sql.ts';
+import {
+  countMatching, endOfNext, holds, inSnapshot, listArrivals, listPage, listStored, READ_INBOX, resultsOfReads, TOP, tsAtEnd,
+} from './sql.ts';
 
 /** What a reader may still need once the server has given up on a statement. */
 const GRACE_MS = 500;
@@ -30,13 +32,13 @@ export function createReader(nextJob: () => ReadJob | undefined, connection: () 
     try {
       const session = connection();
       const { results } = await session.run(inSnapshot(statements, timeoutMs), timeoutMs + GRACE_MS);
-      const inbox = results[READ.inbox]?.rows[0];
+      const inbox = results[READ_INBOX]?.rows[0];
       if (inbox === undefined) return failed('the tables are of another version');
       if (inbox['takes_writes'] !== 't') {
         await session.close();
         return failed('no PostgreSQL server takes writes');
       }
-      return answerOf(inbox, results.slice(READ.rows).map(({ rows }) => rows));
+      return answerOf(inbox, resultsOfReads(results).map(({ rows }) => rows));
     } catch (error) {
       if (error instanceof PostgresError && error.sqlstate === QUERY_CANCELED) return failed('a read took too long');
       return failed(reasonOf(error));

@@ -29,11 +29,8 @@ export const readInbox = (origin: string): Statement => ({
   parameters: [origin],
 });
 
-/** Where the name of the newest generation stands among the results of `enterGeneration`. */
-export const ENTERED = 4;
-
 /**
- * Begins a generation named `name` where the newest one is of another origin, and selects the newest one. It waits for no standby: where
+ * Begins a generation named `name` where the newest one is of another origin, and last selects the newest one. It waits for no standby: where
  * the generation is lost in a failover, so is all that was handed out in it, and until then there are reads.
  */
 export function enterGeneration(name: string, origin: string): Statement[] {
@@ -151,18 +148,30 @@ export const LOOK_AT_READ_ONLY: Statement = { sql: "SELECT current_setting('tran
 /** A durable write that stores nothing; `APPENDED.lock` is where its lock is, too. */
 export const probe = (timeoutMs: number): Statement[] => [BEGIN, limitsOf(timeoutMs), SYNC_COMMIT, takeIds(0), COMMIT];
 
-/** Where the rows of a read begin among the results: before them is the one of the version, the row of `inbox`. */
-export const READ = { inbox: 2, rows: 3 } as const;
+/** Where the row of the version, that of `inbox`, stands among the results of a read; it is missing where they are of another one. */
+export const READ_INBOX = 2;
+
+/** Of what `inSnapshot` has made of some statements: the results of those, in their order. */
+export const resultsOfReads = <Result>(results: readonly Result[]): Result[] =>
+  results.slice(READ_INBOX + 1, -1).filter((_, index) => index % 2 === 1);
+
+/** A limit is for one statement: what those before have taken is taken off. */
+const limitRest = (timeoutMs: number): Statement => ({
+  sql: `
+    SELECT set_config('statement_timeout',
+      greatest(1, ceil($1::numeric - 1000 * extract(epoch FROM clock_timestamp() - transaction_timestamp())))::text, true)`,
+  parameters: [String(timeoutMs)],
+});
 
 /** Also in a transaction that itself only reads. One that was told to take no writes may have a successor already. */
 const TAKES_WRITES = "(current_setting('default_transaction_read_only') = 'off' AND NOT pg_is_in_recovery())";
 
-/** Runs statements over one snapshot, behind a look at `inbox`, which has no row where the tables are of another version. */
+/** Runs statements over one snapshot, behind a look at `inbox`, all of them in `timeoutMs`. */
 export function inSnapshot(statements: readonly Statement[], timeoutMs: number): Statement[] {
   return [
     { sql: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY' }, limitsOf(timeoutMs),
     { sql: `SELECT newest, messages, senders, ${TAKES_WRITES} AS takes_writes FROM inbox WHERE ${IS_OF_THIS_VERSION}` },
-    ...statements, COMMIT,
+    ...statements.flatMap((statement) => [limitRest(timeoutMs), statement]), COMMIT,
   ];
 }
 

@@ -4,7 +4,7 @@ import { StartRefused } from '../../errors.ts';
 import type { Connection, Statement } from './connection.ts';
 import { PostgresError } from './failures.ts';
 import { CREATE_TABLES, CREATE_TEXT_INDEX, LOCK_SCHEMA, LOOK_AT_TABLES, SCHEMA_VERSION } from './schema.ts';
-import { BEGIN, COMMIT, ENTERED, enterGeneration, readInbox } from './sql.ts';
+import { BEGIN, COMMIT, enterGeneration, readInbox } from './sql.ts';
 
 const LOOK_TIMEOUT_MS = 2000;
 /** Another receiver may be making them. */
@@ -40,7 +40,8 @@ export async function openTables(connection: Connection, serverOrigin: string): 
   async function enter(origin: string): Promise<string> {
     const name = randomBytes(GENERATION_BYTES).toString('hex');
     const entered = await run(enterGeneration(name, origin));
-    return entered[ENTERED]?.['generation'] ?? name;
+    // The last one is the COMMIT.
+    return entered.at(-2)?.['generation'] ?? name;
   }
 
   let found = await look();
