@@ -2,12 +2,10 @@
 import { SECRET } from '../support/messages.ts';
 import type { Job, Result } from './load-generator.ts';
 import { runLoad, startBareServer } from './processes.ts';
-import { CONNECTIONS, maximumRate, measureClosedLoop, measureOpenLoop, repeat, type Round, WARM_UP_SECONDS } from './rounds.ts';
+import { latency, soundness } from './round-figures.ts';
+import { CONNECTIONS, maximumRate, measureClosedLoop, measureOpenLoop, repeat, WARM_UP_SECONDS } from './rounds.ts';
 import { inScope } from './scope.ts';
-import {
-  atLeast, below, type Bench, exactly, type Figure, figure, INGEST_RUNS, latencyAt, median, memoryFigure, notAccepted, perSecond, show,
-  type Stage,
-} from './stage.ts';
+import { atLeast, type Bench, figure, INGEST_RUNS, latencyAt, median, perSecond, show, type Stage } from './stage.ts';
 
 const BARE_MESSAGES = 20_000;
 
@@ -20,7 +18,7 @@ export const ingest: Stage = {
       return { bare, service, rate: perSecond(service.result) };
     }, ({ bare, rate }) => `bare server ${show(bare)}/s, service ${show(rate)}/s`);
     const services = rounds.map(({ service }) => service);
-    bench.maximum = median(rounds.map(({ rate }) => rate));
+    bench.maxima.set('embedded', median(rounds.map(({ rate }) => rate)));
     bench.runs.push(...services.map(({ result }) => ({ name: INGEST_RUNS.closedLoop, rows: 0, result })));
     return [
       figure('bare node:http server', rounds.map(({ bare }) => bare), '/s'),
@@ -78,20 +76,3 @@ export const randomIds: Stage = {
     ];
   },
 };
-
-function latency(name: string, rounds: readonly Round[], share: number, bound?: number): Figure {
-  const values = rounds.map(({ result }) => latencyAt(result, share));
-  return figure(`${name}: p${share * 100}`, values, ' ms', bound === undefined ? undefined : below(bound, ' ms'));
-}
-
-/** Whether what was measured is what was meant to be measured, and within bounds. */
-function soundness(name: string, rounds: readonly Round[]): Figure[] {
-  const sum = (count: (round: Round) => number) => rounds.reduce((total, round) => total + count(round), 0);
-  return [
-    memoryFigure(name, rounds.map(({ peakMegabytes }) => peakMegabytes)),
-    figure(`${name}: messages not in the read index at the end`, rounds.map(({ indexLag }) => indexLag), ''),
-    exactly(`${name}: answers other than 200, or none`, sum(({ result }) => notAccepted(result)), 0),
-    exactly(`${name}: acknowledged and not in GET /stats`, sum(({ miscounted }) => Math.abs(miscounted)), 0),
-    exactly(`${name}: log lines dropped`, sum(({ droppedLogLines }) => droppedLogLines), 0),
-  ];
-}

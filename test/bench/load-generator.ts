@@ -82,9 +82,9 @@ function open(onAnswer: (connection: Connection) => void): Promise<Connection> {
         buffer: Buffer.allocUnsafe(MAX_RESPONSE_BYTES),
         callback(bytes, buffer) {
           if (received === 0) {
-            const head = Buffer.from(buffer.buffer, buffer.byteOffset, Math.min(bytes, 600)).toString('latin1');
+            const head = Buffer.from(buffer.buffer, buffer.byteOffset, Math.min(bytes, 600)).toString('latin1').toLowerCase();
             const end = head.indexOf('\r\n\r\n');
-            const length = head.indexOf('Content-Length: ');
+            const length = head.indexOf('content-length: ');
             if (end === -1 || length === -1) throw new Error(`an answer this generator cannot read: ${head}`);
             expected = end + 4 + Number.parseInt(head.slice(length + 16, length + 26), 10);
             const status = head.slice(9, 12);

@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { openSync, closeSync, readFileSync } from 'node:fs';
 import { request, type IncomingHttpHeaders } from 'node:http';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SECRET } from '../support/messages.ts';
@@ -31,17 +31,20 @@ function startProcess(scope: Scope, args: readonly string[], stdio: StdioOptions
   return { child, ended, hasEnded: () => child.exitCode !== null || child.signalCode !== null };
 }
 
-/** Its stdout goes to a file: a pipe would have this process take part in the work. */
-async function startServer(scope: Scope, script: string, env: Record<string, string> = {}): Promise<Server> {
+/** What a program of this project logs once it listens. */
+const LISTENING = /"event":"listening".*"port":(\d+)/;
+
+/** `listening`: finds its port in its log. Its stdout goes to a file: a pipe would have this process take part in the work. */
+export async function startServer(scope: Scope, script: string, env: Record<string, string> = {}, listening = LISTENING): Promise<Server> {
   const logPath = join(temporaryFolder(scope), 'log');
   const log = openSync(logPath, 'w');
-  const { child, ended, hasEnded } = startProcess(scope, [join(CHECKOUT, script)], ['ignore', log, 'inherit'], env);
+  const { child, ended, hasEnded } = startProcess(scope, [resolve(CHECKOUT, script)], ['ignore', log, 'inherit'], env);
   closeSync(log);
   let port: string | undefined;
   while (port === undefined) {
     await delay(LOOK_EVERY_MS);
     if (hasEnded()) throw new Error(`${script} ended: ${readFileSync(logPath, 'utf8')}`);
-    port = /"event":"listening".*"port":(\d+)/.exec(readFileSync(logPath, 'utf8'))?.[1];
+    port = listening.exec(readFileSync(logPath, 'utf8'))?.[1];
   }
   return {
     port: Number(port),
@@ -57,11 +60,11 @@ async function startServer(scope: Scope, script: string, env: Record<string, str
 
 export const startBareServer = (scope: Scope) => startServer(scope, 'test/bench/bare-server.ts');
 
-/** The service as shipped, once it is ready, however long that takes. */
-export async function startService(scope: Scope, databasePath: string): Promise<Server & { readonly readyMs: number }> {
+/** The service as shipped, with a DATABASE_URL, once it is ready, however long that takes. */
+export async function startService(scope: Scope, database: string): Promise<Server & { readonly readyMs: number }> {
   const begin = performance.now();
   const service = await startServer(scope, 'dist/server.js', {
-    WEBHOOK_SECRET: SECRET, DATABASE_URL: databasePath, HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'INFO',
+    WEBHOOK_SECRET: SECRET, DATABASE_URL: database, HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'INFO',
   });
   while ((await get(`${service.url}/health/ready`)).status !== 200) await delay(LOOK_EVERY_MS);
   return { ...service, readyMs: performance.now() - begin };

@@ -1,8 +1,9 @@
 /** One round of ingest, and what every stage that has rounds needs for them. */
 import { SECRET } from '../support/messages.ts';
+import type { Scope } from '../support/temporary.ts';
 import { provideDatabase } from './databases.ts';
 import type { Job, Messages, Result } from './load-generator.ts';
-import { get, runLoad, startService } from './processes.ts';
+import { get, runLoad, type Server, startService } from './processes.ts';
 import { inScope } from './scope.ts';
 import { acceptedIn, type Bench, perSecond, show } from './stage.ts';
 
@@ -21,43 +22,56 @@ export interface Round {
   readonly indexLag: number;
 }
 
-export const closedLoop = (port: number, ids: Messages['ids'], seconds: number): Job =>
-  ({ port, connections: CONNECTIONS, seconds, send: { ids, secret: SECRET, most: MOST_PER_SECOND * seconds } });
+export const closedLoop = (port: number, ids: Messages['ids'], seconds: number, connections = CONNECTIONS): Job =>
+  ({ port, connections, seconds, send: { ids, secret: SECRET, most: MOST_PER_SECOND * seconds } });
 
 export const openLoop = (port: number, ratePerSecond: number, seconds: number): Job =>
   ({ port, connections: CONNECTIONS, seconds, perSecond: ratePerSecond, send: { ids: 'sequential', secret: SECRET, most: 0 } });
 
-/** Sends to a service of its own, over a database of so many rows. */
-async function measureService(bench: Bench, rows: number, ids: Messages['ids'], jobFor: (port: number) => Job): Promise<Round> {
-  return inScope(async (scope) => {
-    const service = await startService(scope, await provideDatabase(scope, bench, rows));
-    const warm = await runLoad(scope, closedLoop(service.port, ids, WARM_UP_SECONDS));
-    const result = await runLoad(scope, jobFor(service.port));
-    const metrics = (await get(`${service.url}/metrics`)).body;
-    const metric = (name: string) => Number(new RegExp(`^${name} (\\d+)`, 'm').exec(metrics)?.[1]);
-    const stats: { total_messages: number } = JSON.parse((await get(`${service.url}/stats`)).body);
-    const round = {
-      result, peakMegabytes: service.peakMegabytes(), miscounted: stats.total_messages - rows - acceptedIn(warm) - acceptedIn(result),
-      droppedLogLines: metric('log_lines_dropped_total'), indexLag: metric('storage_index_lag_messages'),
-    };
-    await service.end('SIGTERM');
-    return round;
-  });
+export interface Sending {
+  readonly ids: Messages['ids'];
+  /** In the database before. */
+  readonly rows: number;
+  jobFor(port: number): Job;
 }
 
+/** Sends to a service of its own, over a database that a DATABASE_URL names. */
+export async function measureService(scope: Scope, database: string, { ids, rows, jobFor }: Sending): Promise<Round> {
+  const service = await startService(scope, database);
+  const warm = await runLoad(scope, closedLoop(service.port, ids, WARM_UP_SECONDS));
+  const result = await runLoad(scope, jobFor(service.port));
+  const metrics = (await get(`${service.url}/metrics`)).body;
+  const metric = (name: string) => Number(new RegExp(`^${name} (\\d+)`, 'm').exec(metrics)?.[1]);
+  const round = {
+    result, peakMegabytes: service.peakMegabytes(), miscounted: await totalOf(service) - rows - acceptedIn(warm) - acceptedIn(result),
+    droppedLogLines: metric('log_lines_dropped_total'), indexLag: metric('storage_index_lag_messages'),
+  };
+  await service.end('SIGTERM');
+  return round;
+}
+
+export async function totalOf({ url }: Pick<Server, 'url'>): Promise<number> {
+  const stats: { total_messages: number } = JSON.parse((await get(`${url}/stats`)).body);
+  return stats.total_messages;
+}
+
+const measureEmbedded = (bench: Bench, sending: Sending) =>
+  inScope(async (scope) => measureService(scope, await provideDatabase(scope, bench, sending.rows), sending));
+
 export const measureClosedLoop = (bench: Bench, rows: number, ids: Messages['ids']) =>
-  measureService(bench, rows, ids, (port) => closedLoop(port, ids, bench.options.seconds));
+  measureEmbedded(bench, { ids, rows, jobFor: (port) => closedLoop(port, ids, bench.options.seconds) });
 
 export const measureOpenLoop = (bench: Bench, ratePerSecond: number) =>
-  measureService(bench, 0, 'sequential', (port) => openLoop(port, ratePerSecond, bench.options.seconds));
+  measureEmbedded(bench, { ids: 'sequential', rows: 0, jobFor: (port) => openLoop(port, ratePerSecond, bench.options.seconds) });
 
 /** The most messages a second that the service takes, from the stage that measures it, or from one round where that was left out. */
 export async function maximumRate(bench: Bench): Promise<number> {
-  if (bench.maximum === undefined) {
-    bench.maximum = perSecond((await measureClosedLoop(bench, 0, 'sequential')).result);
-    bench.progress(`the maximum is ${show(bench.maximum)}/s`);
-  }
-  return bench.maximum;
+  const known = bench.maxima.get('embedded');
+  if (known !== undefined) return known;
+  const maximum = perSecond((await measureClosedLoop(bench, 0, 'sequential')).result);
+  bench.maxima.set('embedded', maximum);
+  bench.progress(`the maximum is ${show(maximum)}/s`);
+  return maximum;
 }
 
 /** Runs a round as often as the options say. */

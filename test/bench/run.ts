@@ -95,7 +95,7 @@ async function benchmark({ stages, options }: Wanted): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void endAllScopes().finally(() => process.exit(1)));
   const machine = await describeMachine();
   for (const [name, value] of Object.entries(machine)) console.log(`${name}: ${value}`);
-  const bench: Bench = { options, progress: (text) => console.log(`  ${text}`), runs: [] };
+  const bench: Bench = { options, progress: (text) => console.log(`  ${text}`), runs: [], maxima: new Map() };
   const figures: Figure[] = [];
   for (const stage of stages) figures.push(...await runStage(stage, bench));
 

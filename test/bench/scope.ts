@@ -17,7 +17,7 @@ export async function inScope<Result>(work: (scope: Scope) => Promise<Result>): 
   }
 }
 
-/** Cleans up after all that is under way: whoever interrupts a benchmark wants neither its servers nor its files. */
+/** Cleans up after all that is under way, the innermost first: whoever interrupts a benchmark wants neither its servers nor its files. */
 export async function endAllScopes(): Promise<void> {
-  for (const cleanUp of open) await cleanUp();
+  for (const cleanUp of [...open].toReversed()) await cleanUp();
 }

@@ -32,8 +32,8 @@ export interface Bench {
   readonly options: Options;
   progress(text: string): void;
   readonly runs: Run[];
-  /** The most messages a second in a closed loop, once that is known. */
-  maximum?: number;
+  /** The most messages a second in a closed loop, by where they go, once that is known. */
+  readonly maxima: Map<'embedded', number>;
 }
 
 /** The names of the runs whose latencies make the chart of ingest. */

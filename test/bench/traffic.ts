@@ -62,7 +62,7 @@ export function randomMessage(at: number, message_id: string = randomUUID()): Me
 export function webhookRequest(message: Message, secret: string): Buffer {
   const body = JSON.stringify(message);
   const signature = createHmac('sha256', secret).update(body).digest('hex');
-  return Buffer.from(`POST /webhook HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nX-Signature: sha256=${signature}\r\n` +
+  return Buffer.from(`POST /webhook HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nX-Signature: ${signature}\r\n` +
     `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
 }
 
