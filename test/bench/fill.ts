@@ -10,9 +10,9 @@ const MESSAGES_PER_TRANSACTION = 5000;
 const TRANSACTIONS_PER_CHECKPOINT = 20;
 const CACHE_KIB = 512 * 1024;
 const DAY_MS = 24 * 60 * 60 * 1000;
-const SPAN_MS = 180 * DAY_MS;
+export const SPAN_MS = 180 * DAY_MS;
 /** How much later than others of its time a message may come. */
-const JITTER_MS = 2 * 60 * 1000;
+export const JITTER_MS = 2 * 60 * 1000;
 const REPORT_EVERY_MS = 3000;
 const LOOK_EVERY_MS = 500;
 

@@ -7,6 +7,8 @@ export interface Options {
   /** Length of one measured round. */
   readonly seconds: number;
   readonly rounds: number;
+  /** Of another receiver of the same messages; undefined where there is none to compare with. */
+  readonly peerFolder: string | undefined;
 }
 
 /** One line of the table. */
@@ -33,7 +35,7 @@ export interface Bench {
   progress(text: string): void;
   readonly runs: Run[];
   /** The most messages a second in a closed loop, by where they go, once that is known. */
-  readonly maxima: Map<'embedded', number>;
+  readonly maxima: Map<'embedded' | 'local' | 'replicated', number>;
 }
 
 /** The names of the runs whose latencies make the chart of ingest. */
