@@ -1,6 +1,6 @@
 /** The rules of this code base that a machine can hold: what it depends on, which way imports point, how long things are. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, test } from 'node:test';
 import { CHECKOUT } from './support/server-process.ts';
@@ -140,6 +140,22 @@ describe('structure', () => {
       assert.doesNotMatch(text, /\bas any\b|: any\b|<any>|@ts-(?:ignore|expect-error)|\w!(?:\.|;|\)|,|\[)/, path);
     }
   });
+});
+
+test('every link of a page leads to a file, and to a heading of it', () => {
+  const anchorOf = (heading: string) => heading.toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-');
+  const readPage = (path: string) => readFileSync(path, 'utf8');
+  const pages = globSync('**/*.md', { cwd: CHECKOUT, exclude: ['**/node_modules/**'] }).concat(globSync('.github/*.md', { cwd: CHECKOUT }));
+  assert.ok(pages.length > 3);
+  for (const page of pages.map((name) => join(CHECKOUT, name))) {
+    for (const [, target = '', anchor] of readPage(page).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)/g)) {
+      const file = target === '' ? page : join(dirname(page), target);
+      assert.ok(existsSync(file), `${page} links to ${target}, which is not there`);
+      if (anchor === undefined) continue;
+      const headings = [...readPage(file).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => anchorOf(heading));
+      assert.ok(headings.includes(anchor), `${page} links to ${target}#${anchor}, which is no heading there`);
+    }
+  }
 });
 
 describe('size', () => {
