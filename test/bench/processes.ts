@@ -1,6 +1,6 @@
 /** The processes of the benchmark: the service as shipped, the bare server beside it, and what sends to them. */
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
-import { openSync, closeSync, readFileSync } from 'node:fs';
+import { openSync, closeSync, readdirSync, readFileSync } from 'node:fs';
 import { request, type IncomingHttpHeaders } from 'node:http';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -11,12 +11,16 @@ import { temporaryFolder, type Scope } from '../support/temporary.ts';
 import type { Job, Result } from './load-generator.ts';
 
 const LOOK_EVERY_MS = 2;
+/** USER_HZ, the same on every Linux of today (proc(5), time(7)). */
+const TICKS_PER_SECOND = 100;
 
 export interface Server {
   readonly port: number;
   readonly url: string;
   /** The most resident memory so far, in MB (VmHWM of proc(5)). */
   peakMegabytes(): number;
+  /** The processor time so far of its threads of this name, or of all that still run, in seconds (proc(5)). */
+  processorSeconds(thread?: string): number;
   /** Resolves when it has ended; rejects where SIGTERM did not end it with status 0. */
   end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>;
 }
@@ -34,11 +38,19 @@ function startProcess(scope: Scope, args: readonly string[], stdio: StdioOptions
 /** What a program of this project logs once it listens. */
 const LISTENING = /"event":"listening".*"port":(\d+)/;
 
-/** `listening`: finds its port in its log. Its stdout goes to a file: a pipe would have this process take part in the work. */
-export async function startServer(scope: Scope, script: string, env: Record<string, string> = {}, listening = LISTENING): Promise<Server> {
+export interface ServerOptions {
+  readonly env?: Record<string, string>;
+  /** Finds its port in its log. */
+  readonly listening?: RegExp;
+  readonly nodeOptions?: readonly string[];
+}
+
+/** Its stdout goes to a file: a pipe would have this process take part in the work. */
+export async function startServer(scope: Scope, script: string, options: ServerOptions = {}): Promise<Server> {
+  const { env = {}, listening = LISTENING, nodeOptions = [] } = options;
   const logPath = join(temporaryFolder(scope), 'log');
   const log = openSync(logPath, 'w');
-  const { child, ended, hasEnded } = startProcess(scope, [resolve(CHECKOUT, script)], ['ignore', log, 'inherit'], env);
+  const { child, ended, hasEnded } = startProcess(scope, [...nodeOptions, resolve(CHECKOUT, script)], ['ignore', log, 'inherit'], env);
   closeSync(log);
   let port: string | undefined;
   while (port === undefined) {
@@ -50,6 +62,7 @@ export async function startServer(scope: Scope, script: string, env: Record<stri
     port: Number(port),
     url: `http://127.0.0.1:${port}`,
     peakMegabytes: () => Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) / 1024,
+    processorSeconds: (thread) => (child.pid === undefined ? NaN : processorSeconds(child.pid, thread)),
     async end(signal) {
       child.kill(signal);
       await ended;
@@ -58,14 +71,25 @@ export async function startServer(scope: Scope, script: string, env: Record<stri
   };
 }
 
+/** User and system time, in ticks, are the 12th and 13th field behind the name, which is in brackets. */
+function processorSeconds(pid: number, wanted?: string): number {
+  return readdirSync(`/proc/${pid}/task`).reduce((seconds, thread) => {
+    const [, name, fields = ''] = /\((.*)\) (.*)/.exec(readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8')) ?? [];
+    if (name !== (wanted ?? name)) return seconds;
+    const [user, system] = fields.split(' ').slice(11, 13);
+    return seconds + (Number(user) + Number(system)) / TICKS_PER_SECOND;
+  }, 0);
+}
+
 export const startBareServer = (scope: Scope) => startServer(scope, 'test/bench/bare-server.ts');
 
-/** The service as shipped, with a DATABASE_URL, once it is ready, however long that takes. */
-export async function startService(scope: Scope, database: string): Promise<Server & { readonly readyMs: number }> {
+export type Service = Server & { readonly readyMs: number };
+
+/** The service as shipped, or changed by options of Node.js, with a DATABASE_URL, once it is ready, however long that takes. */
+export async function startService(scope: Scope, database: string, nodeOptions: readonly string[] = []): Promise<Service> {
   const begin = performance.now();
-  const service = await startServer(scope, 'dist/server.js', {
-    WEBHOOK_SECRET: SECRET, DATABASE_URL: database, HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'INFO',
-  });
+  const env = { WEBHOOK_SECRET: SECRET, DATABASE_URL: database, HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'INFO' };
+  const service = await startServer(scope, 'dist/server.js', { env, nodeOptions });
   while ((await get(`${service.url}/health/ready`)).status !== 200) await delay(LOOK_EVERY_MS);
   return { ...service, readyMs: performance.now() - begin };
 }

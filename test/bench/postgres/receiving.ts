@@ -74,7 +74,7 @@ export function measurePeer({ options }: Bench, cluster: Cluster, folder: string
   return inScope(async (scope) => {
     const { url, sql } = await cluster.provideDatabase(scope);
     const env = { DATABASE_URL: url, WEBHOOK_SECRET: SECRET, PORT: '0' };
-    const peer = await startServer(scope, join(folder, PEER_FILE), env, PEER_LISTENING);
+    const peer = await startServer(scope, join(folder, PEER_FILE), { env, listening: PEER_LISTENING });
     const warm = await runLoad(scope, closedLoop(peer.port, 'sequential', WARM_UP_SECONDS));
     const result = await runLoad(scope, closedLoop(peer.port, 'sequential', options.seconds));
     const stored = Number(await sql('SELECT count(*) FROM peer_messages'));
