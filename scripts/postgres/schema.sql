@@ -54,4 +54,4 @@ INSERT INTO inbox VALUES (1, 1, 0, 0, 0);
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 
-CREATE INDEX messages_by_text ON messages USING gin (lower(text) gin_trgm_ops) WITH (gin_pending_list_limit = 512);
+CREATE INDEX messages_by_text ON messages USING gin (lower(text) gin_trgm_ops);

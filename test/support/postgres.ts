@@ -78,7 +78,7 @@ async function initialise(folder: string, dataFolder: string, options: PostgresO
   ], { ...user, cwd: folder });
   const lines = {
     listen_addresses: '127.0.0.1', unix_socket_directories: folder,
-    dynamic_shared_memory_type: 'mmap', shared_buffers: '32MB', max_connections: '40',
+    dynamic_shared_memory_type: 'mmap', shared_buffers: '32MB', max_connections: '100',
     ...settings,
   };
   writeFileSync(join(dataFolder, 'postgresql.conf'), Object.entries(lines).map(([name, value]) => `${name} = '${value}'\n`).join(''));

@@ -12,7 +12,8 @@ import type { AppendOutcome, Engine, Storage, StorageOptions } from '../storage.
 import type { Target } from './connection.ts';
 import { createReader } from './reader.ts';
 import { keepSessions, type Sessions } from './sessions.ts';
-import { startWatcher, type Watcher } from './watcher.ts';
+import { startUpkeep } from './upkeep.ts';
+import { startWatcher } from './watcher.ts';
 import { createWriter, type Writer } from './writer.ts';
 
 export interface PostgresStorageOptions extends StorageOptions {
@@ -36,7 +37,13 @@ export async function openPostgresStorage(options: PostgresStorageOptions): Prom
   const link = await openLink(options);
   const readers = await startReaders(queryTimeoutMs, (readClass, nextJob) =>
     createReader(nextJob, () => link.connected().readers[readClass], link.isConnected));
-  const writer = createWriter({ connection: () => link.connected().writer, now, observer });
+  const writer = createWriter({
+    session() {
+      const { writer: connection, primary: { isPooled } } = link.connected();
+      return { connection, isPooled };
+    },
+    now, observer,
+  });
   const commit: Writer['commit'] = async (messages) => {
     const outcomes = await writer.commit(messages);
     if (outcomes.includes('stored')) link.noteStored();
@@ -76,28 +83,31 @@ export async function openPostgresStorage(options: PostgresStorageOptions): Prom
 
 /** The sessions of now, and what is known of their server. */
 async function openLink({ targets, mayListen, requiresStandby, now, observer }: PostgresStorageOptions) {
-  let watcher: Watcher | undefined;
+  let work: ReturnType<typeof startWork> | undefined;
   let last: Sessions | undefined;
   let lastStoredAt: number | undefined;
 
-  const noteStored = () => { lastStoredAt = now(); };
-  function arrived(): void {
+  const noteStored = () => {
+    lastStoredAt = now();
+    work?.upkeep.stored();
+  };
+  const arrived = () => {
     noteStored();
     observer.arrived();
-  }
+  };
   const keeper = keepSessions({
     targets, notified: arrived, notice: observer.notice,
     check({ hasSynchronousStandby }) {
       if (requiresStandby && !hasSynchronousStandby) throw new StartRefused([`REQUIRE_HARDENED: DATABASE_URL: ${NO_STANDBY}`]);
     },
     onChange(sessions) {
-      watcher?.stop();
-      watcher = undefined;
+      work?.stop();
+      work = undefined;
       if (sessions === undefined) return;
       const { primary, tables } = sessions;
       if (last !== undefined && last.primary.origin !== primary.origin) observer.failedOver();
       lastStoredAt = tables.lastStoredAt ?? lastStoredAt;
-      watcher = startWatcher(sessions.watcher, mayListen && !primary.isPooled, arrived);
+      work = startWork(sessions, mayListen, arrived);
       for (const warning of warningsOf(sessions)) observer.notice('WARNING', 'config_warning', { warning: `DATABASE_URL: ${warning}` });
       last = sessions;
     },
@@ -108,7 +118,6 @@ async function openLink({ targets, mayListen, requiresStandby, now, observer }: 
     await keeper.close();
     throw error;
   }
-
   const isConnected = () => keeper.current() !== undefined;
   return {
     isConnected,
@@ -120,14 +129,24 @@ async function openLink({ targets, mayListen, requiresStandby, now, observer }: 
     },
     noteStored,
     lastStoredAt: () => lastStoredAt,
-    databaseBytes: async () => await watcher?.size(),
+    databaseBytes: async () => await work?.upkeep.databaseBytes(),
     generation: () => last?.tables.generation ?? '',
     engine: (): Engine => ({
       name: 'postgresql', version: last?.primary.version, host: last?.primary.target.host, isConnected: isConnected(),
     }),
-    async close() {
-      watcher?.stop();
-      await keeper.close();
+    close: keeper.close,
+  };
+}
+
+/** What goes on beside the messages for as long as these sessions last. */
+function startWork({ primary, tables, watcher, upkeep: connection }: Sessions, mayListen: boolean, arrived: () => void) {
+  const stopWatching = startWatcher(watcher, mayListen && !primary.isPooled, arrived);
+  const upkeep = startUpkeep(connection, tables.hasTextIndex);
+  return {
+    upkeep,
+    stop(): void {
+      stopWatching();
+      upkeep.stop();
     },
   };
 }

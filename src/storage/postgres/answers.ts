@@ -42,22 +42,33 @@ export interface AnswerReader {
   mayBeCommitted(): boolean;
 }
 
-/** The results of `count` statements, each parsed, bound, described and executed, as they come in. Holds 64 MiB of rows at most. */
-function createResults(count: number) {
+/** A statement that was sent. */
+export interface Asked {
+  /** Whether the server has it already, and does not parse it. */
+  readonly isKept: boolean;
+  readonly onParsed: () => void;
+}
+
+/** The results of statements, each parsed, bound, described and executed, as they come in. Holds 64 MiB of rows at most. */
+function createResults(asked: readonly Asked[]) {
   const results: Result[] = [];
-  let due: 'ParseComplete' | 'BindComplete' | 'description' | 'rows' = 'ParseComplete';
+  const firstDue = () => (asked[results.length]?.isKept === true ? 'BindComplete' : 'ParseComplete');
+  let due: 'ParseComplete' | 'BindComplete' | 'description' | 'rows' = firstDue();
   let columns: readonly string[] = [];
   let rows: Row[] = [];
   let heldBytes = 0;
 
   function expect(what: typeof due, next: typeof due): void {
-    if (due !== what || results.length === count) throw new ProtocolViolation('the server answers out of turn');
+    if (due !== what || results.length === asked.length) throw new ProtocolViolation('the server answers out of turn');
     due = next;
   }
 
   return {
     results,
-    parsed: () => expect('ParseComplete', 'BindComplete'),
+    parsed(): void {
+      expect('ParseComplete', 'BindComplete');
+      asked[results.length]?.onParsed();
+    },
     bound: () => expect('BindComplete', 'description'),
     described(names: readonly string[]): void {
       expect('description', 'rows');
@@ -71,16 +82,18 @@ function createResults(count: number) {
       rows.push(Object.fromEntries(columns.map((name, index) => [name, values[index] ?? null])));
     },
     finished(command: string, affected: number): void {
-      expect('rows', 'ParseComplete');
+      expect('rows', 'rows');
       results.push({ command, rows, affected });
+      due = firstDue();
       rows = [];
     },
   };
 }
 
-/** Reads what comes back for a pipeline of `count` statements and one Sync. */
-export function createAnswerReader(count: number): AnswerReader {
-  const { results, parsed, bound, described, addRow, finished } = createResults(count);
+/** Reads what comes back for a pipeline of statements and one Sync. */
+export function createAnswerReader(asked: readonly Asked[]): AnswerReader {
+  const { results, parsed, bound, described, addRow, finished } = createResults(asked);
+  const count = asked.length;
   const warnings: Warning[] = [];
   let error: PostgresError | null = null;
 

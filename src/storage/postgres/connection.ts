@@ -25,6 +25,8 @@ export interface ConnectOptions {
 /** Parameters `$1`, `$2`, … as text: what type each has is left to the server. */
 export interface Statement {
   readonly sql: string;
+  /** Under which the server keeps it as long as the session lasts, so that it is planned once. Not behind a pooler: sessions change. */
+  readonly name?: string;
   readonly parameters?: readonly (string | null)[];
 }
 
@@ -95,20 +97,25 @@ function createLoginReader(session: Session, login: Login): (message: BackendMes
   };
 }
 
-function encodePipeline(statements: readonly Statement[]): Buffer {
-  const messages = statements.flatMap(({ sql, parameters = [] }) =>
-    [encodeParse(sql), encodeBind(parameters), encodeDescribe(), encodeExecute()]);
+/** `kept`: the names of statements that the server has. */
+function encodePipeline(statements: readonly Statement[], kept: ReadonlySet<string>): Buffer {
+  const messages = statements.flatMap(({ sql, parameters = [], name = '' }) =>
+    [...(kept.has(name) ? [] : [encodeParse(sql, name)]), encodeBind(parameters, name), encodeDescribe(), encodeExecute()]);
   return Buffer.concat([...messages, encodeSync()]);
 }
 
 const ROLLBACK = { sql: 'ROLLBACK' };
 
 function createRunner(session: Session): Connection['run'] {
+  const kept = new Set<string>();
   let isRunning = false;
 
   async function exchange(statements: readonly Statement[], deadline: number): Promise<Answers> {
-    const reader = createAnswerReader(statements.length);
-    const answers = session.exchange(encodePipeline(statements), deadline - performance.now(), reader.take);
+    const pipeline = encodePipeline(statements, kept);
+    const reader = createAnswerReader(statements.map(({ name = '' }) => ({
+      isKept: kept.has(name), onParsed: () => void (name === '' || kept.add(name)),
+    })));
+    const answers = session.exchange(pipeline, deadline - performance.now(), reader.take);
     try {
       return await answers;
     } catch (error) {

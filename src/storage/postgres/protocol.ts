@@ -51,17 +51,17 @@ export function encodeSaslInitialResponse(mechanism: string, response: string): 
 export const encodeSaslResponse = (response: string) => frame('p', Buffer.from(response));
 
 /** Into the unnamed statement; the types of its parameters are inferred. Throws a TypeError where the SQL has a NUL. */
-export const encodeParse = (sql: string) => frame('P', cString(''), cString(sql), int16(0));
+export const encodeParse = (sql: string, name = '') => frame('P', cString(name), cString(sql), int16(0));
 
-/** Binds parameters of the unnamed statement, all as text, as are the columns that it returns. Throws a RangeError above 65,535 of them. */
-export function encodeBind(parameters: readonly (string | null)[]): Buffer {
+/** Binds parameters of a statement, all as text, as are the columns that it returns. Throws a RangeError above 65,535 of them. */
+export function encodeBind(parameters: readonly (string | null)[], name = ''): Buffer {
   if (parameters.length > MAX_PARAMETERS) throw new RangeError(`at most ${MAX_PARAMETERS} parameters`);
   const values = parameters.flatMap((parameter) => {
     if (parameter === null) return [int32(-1)];
     const bytes = Buffer.from(parameter);
     return [int32(bytes.length), bytes];
   });
-  return frame('B', cString(''), cString(''), int16(0), int16(parameters.length), ...values, int16(0));
+  return frame('B', cString(''), cString(name), int16(0), int16(parameters.length), ...values, int16(0));
 }
 
 /** Asks for the columns of the unnamed portal. */

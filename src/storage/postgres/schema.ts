@@ -1,5 +1,9 @@
-/** The tables that PostgreSQL keeps messages in. */
+/** The tables that PostgreSQL keeps messages in, and which history they are of. */
 import type { Statement } from './connection.ts';
+
+/** Each statement sees what was committed before it, whatever a session has by default. */
+export const BEGIN: Statement = { sql: 'BEGIN ISOLATION LEVEL READ COMMITTED' };
+export const COMMIT: Statement = { sql: 'COMMIT' };
 
 /** A receiver works with its own version alone, and every transaction looks. */
 export const SCHEMA_VERSION = 1;
@@ -62,7 +66,7 @@ export const CREATE_TABLES: readonly string[] = [
 /** Where an extension can be had that its owner may create: a search then finds its candidates in an index. */
 export const CREATE_TEXT_INDEX: readonly string[] = [
   'CREATE EXTENSION IF NOT EXISTS pg_trgm',
-  'CREATE INDEX messages_by_text ON messages USING gin (lower(text) gin_trgm_ops) WITH (gin_pending_list_limit = 512)',
+  'CREATE INDEX messages_by_text ON messages USING gin (lower(text) gin_trgm_ops)',
 ];
 
 /** Held while the tables are made, so that of several receivers one makes them. */
@@ -74,3 +78,32 @@ const oidOf = (name: string) => `(SELECT oid FROM pg_class WHERE relname = '${na
 export const LOOK_AT_TABLES: Statement = {
   sql: `SELECT ${oidOf('inbox')} AS inbox, ${oidOf('messages')} AS messages, ${oidOf('messages_by_text')} AS text_index`,
 };
+
+/** The name of the generation of an origin, where that is the newest one, and when the newest message came. */
+export const readInbox = (origin: string): Statement => ({
+  sql: `
+    SELECT schema_version, (SELECT received_at FROM messages ORDER BY id DESC LIMIT 1) AS last_received_at,
+      (SELECT CASE WHEN origin = $1 THEN generation END FROM generations ORDER BY number DESC LIMIT 1) AS generation
+    FROM inbox`,
+  parameters: [origin],
+});
+
+/**
+ * Begins a generation named `name` where the newest one is of another origin, and last selects the newest one. It waits for no standby:
+ * where the generation is lost in a failover, so is all that was handed out in it, and until then there are reads.
+ */
+export function enterGeneration(name: string, origin: string): Statement[] {
+  return [
+    BEGIN,
+    { sql: "SELECT set_config('synchronous_commit', 'local', true)" },
+    { sql: 'SELECT 1 FROM inbox FOR UPDATE' },
+    {
+      sql: `
+        INSERT INTO generations(generation, origin, begins_after) SELECT $1::text, $2::text, newest FROM inbox
+        WHERE $2::text IS DISTINCT FROM (SELECT origin FROM generations ORDER BY number DESC LIMIT 1)`,
+      parameters: [name, origin],
+    },
+    { sql: 'SELECT generation FROM generations ORDER BY number DESC LIMIT 1' },
+    COMMIT,
+  ];
+}

@@ -1,13 +1,9 @@
-/** All SQL that PostgreSQL gets, but for the tables themselves (`schema.ts`): a look at a server, a batch of messages stored, each read. */
+/** All SQL that PostgreSQL gets once its tables are there (`schema.ts`): a look at a server, a batch of messages stored, each read. */
 import { instantOf, type Message } from '../../message.ts';
 import { directionOf, MS_PER_MINUTE, TOP_SENDERS } from '../query.ts';
 import type { MessageQuery, Sequence, StoredQuery } from '../storage.ts';
 import type { Statement } from './connection.ts';
-import { IS_OF_THIS_VERSION } from './schema.ts';
-
-/** Each statement sees what was committed before it, whatever a session has by default. */
-export const BEGIN: Statement = { sql: 'BEGIN ISOLATION LEVEL READ COMMITTED' };
-export const COMMIT: Statement = { sql: 'COMMIT' };
+import { BEGIN, COMMIT, IS_OF_THIS_VERSION } from './schema.ts';
 
 /** What tells whether a server is one to store on, and which it is; all of it may be asked on a standby. */
 export const LOOK_AT_SERVER: Statement = {
@@ -20,58 +16,30 @@ export const LOOK_AT_SERVER: Statement = {
         ELSE (SELECT system_identifier FROM pg_control_system()) || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) END AS origin`,
 };
 
-/** The name of the generation of an origin, where that is the newest one, and when the newest message came. */
-export const readInbox = (origin: string): Statement => ({
-  sql: `
-    SELECT schema_version, (SELECT received_at FROM messages ORDER BY id DESC LIMIT 1) AS last_received_at,
-      (SELECT CASE WHEN origin = $1 THEN generation END FROM generations ORDER BY number DESC LIMIT 1) AS generation
-    FROM inbox`,
-  parameters: [origin],
-});
-
-/**
- * Begins a generation named `name` where the newest one is of another origin, and last selects the newest one. It waits for no standby: where
- * the generation is lost in a failover, so is all that was handed out in it, and until then there are reads.
- */
-export function enterGeneration(name: string, origin: string): Statement[] {
-  return [
-    BEGIN,
-    { sql: "SELECT set_config('synchronous_commit', 'local', true)" },
-    { sql: 'SELECT 1 FROM inbox FOR UPDATE' },
-    {
-      sql: `
-        INSERT INTO generations(generation, origin, begins_after) SELECT $1::text, $2::text, newest FROM inbox
-        WHERE $2::text IS DISTINCT FROM (SELECT origin FROM generations ORDER BY number DESC LIMIT 1)`,
-      parameters: [name, origin],
-    },
-    { sql: 'SELECT generation FROM generations ORDER BY number DESC LIMIT 1' },
-    COMMIT,
-  ];
-}
-
 /** The channel on which a commit tells of itself. */
 export const CHANNEL = 'webhook_inbox';
 export const LISTEN: Statement = { sql: `LISTEN ${CHANNEL}` };
 export const READ_NEWEST: Statement = { sql: 'SELECT newest FROM inbox' };
+/** What has been stored is found in a list at first; to put it into the index takes long, and is nothing to wait for while storing. */
+export const CLEAN_TEXT_INDEX: Statement = { sql: "SELECT gin_clean_pending_list('messages_by_text')" };
 export const READ_SIZE: Statement = { sql: 'SELECT pg_database_size(current_database()) AS bytes' };
 
-/** For a transaction alone: behind a pooler nothing else holds. */
-function limitsOf(statementTimeoutMs: number): Statement {
-  return {
-    sql: "SELECT set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true)",
-    parameters: [String(Math.ceil(statementTimeoutMs))],
-  };
-}
+/** For a transaction alone: behind a pooler nothing else holds. Compiling a plan takes longer than any of them is to take. */
+const LIMITS = `
+  set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true), set_config('jit', 'off', true)`;
+
+const limitsOf = (timeoutMs: number): Statement => ({ sql: `SELECT ${LIMITS}`, parameters: [String(Math.ceil(timeoutMs))] });
 
 /**
  * Synced on the primary, and on the synchronous standbys where there are any, and with a warning where the wait for those was cut short,
  * whatever a session has by default.
  */
-const SYNC_COMMIT: Statement = {
+const settingsOfWrite = (timeoutMs: number): Statement => ({
   sql: `
-    SELECT set_config('client_min_messages', 'warning', true), set_config('synchronous_commit',
+    SELECT ${LIMITS}, set_config('client_min_messages', 'warning', true), set_config('synchronous_commit',
       CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)`,
-};
+  parameters: [String(Math.ceil(timeoutMs))],
+});
 
 /**
  * Takes the lock that orders all batches, and writes: a batch in which everything is a repeat waits for the standbys too, and so for
@@ -116,37 +84,49 @@ const STORE = `
   SELECT id - newest + $2 AS place FROM stored CROSS JOIN inbox`;
 
 /**
- * With the same parameters but for the time: the places of what was there before, each with whether that is the same. (OFFSET has the
- * planner look up one by one, and never read the whole table for a few.)
+ * Its parameter: messages as JSON that were there before. It selects the places of those whose first version says the same. (OFFSET has
+ * the planner look up one by one, and never read the whole table for a few.)
  */
 const COMPARE = `
   WITH ${SENT}
-  SELECT place, (stored.from_number, stored.to_number, stored.ts, stored.text)
-    IS NOT DISTINCT FROM (sent.from_number, sent.to_number, sent.ts, sent.text) AS is_same
-  FROM sent CROSS JOIN LATERAL (SELECT * FROM messages WHERE message_id = sent.message_id OFFSET 0) AS stored
-    JOIN inbox ON stored.id <> newest - $2 + place
-  WHERE (SELECT count(*) FROM messages WHERE id > (SELECT newest - $2 FROM inbox)) < $2`;
+  SELECT place FROM sent CROSS JOIN LATERAL (SELECT * FROM messages WHERE message_id = sent.message_id OFFSET 0) AS stored
+  WHERE (stored.from_number, stored.to_number, stored.ts, stored.text)
+    IS NOT DISTINCT FROM (sent.from_number, sent.to_number, sent.ts, sent.text)`;
 
 /** Where what a batch of statements selects stands among their results. */
-export const APPENDED = { lock: 3, stored: 4, repeated: 5 } as const;
+export const APPENDED = { lock: 2, stored: 3 } as const;
 
-/** Stores a batch in one transaction. `receivedAt`: milliseconds since 1970. */
-export function append(messages: readonly Message[], receivedAt: number, timeoutMs: number): Statement[] {
-  const json = JSON.stringify(messages.map((message) => ({ ...message, instant: instantOf(message.ts) ?? message.ts })));
-  const count = String(messages.length);
+export interface Batch {
+  readonly messages: readonly Message[];
+  /** Milliseconds since 1970. */
+  readonly receivedAt: number;
+}
+
+/** Stores a batch in one transaction. `isPooled`: nothing is kept in a session. */
+export function append({ messages, receivedAt }: Batch, timeoutMs: number, isPooled: boolean): Statement[] {
+  const keep = (name: string) => (isPooled ? {} : { name });
   return [
-    BEGIN, limitsOf(timeoutMs), SYNC_COMMIT, takeIds(messages.length),
-    { sql: STORE, parameters: [json, count, String(receivedAt)] },
-    { sql: COMPARE, parameters: [json, count] },
+    BEGIN,
+    { ...settingsOfWrite(timeoutMs), ...keep('settings') },
+    { ...takeIds(messages.length), ...keep('lock') },
+    { sql: STORE, parameters: [toJson(messages), String(messages.length), String(receivedAt)], ...keep('store') },
     { sql: `NOTIFY ${CHANNEL}` },
     COMMIT,
   ];
 }
 
+/** Tells the places, from 1, of those repeats that say what was stored. By itself: a first version never changes. */
+export const compare = (repeats: readonly Message[], timeoutMs: number): Statement[] =>
+  [BEGIN, limitsOf(timeoutMs), { sql: COMPARE, parameters: [toJson(repeats)] }, COMMIT];
+export const COMPARED = 2;
+
+const toJson = (messages: readonly Message[]): string =>
+  JSON.stringify(messages.map((message) => ({ ...message, instant: instantOf(message.ts) ?? message.ts })));
+
 export const LOOK_AT_READ_ONLY: Statement = { sql: "SELECT current_setting('transaction_read_only') AS read_only" };
 
 /** A durable write that stores nothing; `APPENDED.lock` is where its lock is, too. */
-export const probe = (timeoutMs: number): Statement[] => [BEGIN, limitsOf(timeoutMs), SYNC_COMMIT, takeIds(0), COMMIT];
+export const probe = (timeoutMs: number): Statement[] => [BEGIN, settingsOfWrite(timeoutMs), takeIds(0), COMMIT];
 
 /** Where the row of the version, that of `inbox`, stands among the results of a read; it is missing where they are of another one. */
 export const READ_INBOX = 2;

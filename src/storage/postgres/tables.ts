@@ -3,8 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { StartRefused } from '../../errors.ts';
 import type { Connection, Statement } from './connection.ts';
 import { PostgresError } from './failures.ts';
-import { CREATE_TABLES, CREATE_TEXT_INDEX, LOCK_SCHEMA, LOOK_AT_TABLES, SCHEMA_VERSION } from './schema.ts';
-import { BEGIN, COMMIT, enterGeneration, readInbox } from './sql.ts';
+import {
+  BEGIN, COMMIT, CREATE_TABLES, CREATE_TEXT_INDEX, enterGeneration, LOCK_SCHEMA, LOOK_AT_TABLES, readInbox, SCHEMA_VERSION,
+} from './schema.ts';
 
 const LOOK_TIMEOUT_MS = 2000;
 /** Another receiver may be making them. */

@@ -5,7 +5,7 @@ import { createProof } from '../write-proof.ts';
 import type { Connection, Ran, Statement } from './connection.ts';
 import { kindOf } from './failures.ts';
 import { reasonOf } from './reasons.ts';
-import { append, APPENDED, LOOK_AT_READ_ONLY, probe } from './sql.ts';
+import { append, APPENDED, compare, COMPARED, LOOK_AT_READ_ONLY, probe } from './sql.ts';
 
 /** Longer than any server that answers takes; a commit is given up by then. */
 const WRITE_TIMEOUT_MS = 4000;
@@ -19,8 +19,8 @@ export interface Writer {
 }
 
 export interface WriterOptions {
-  /** The session to write in. Throws StorageUnavailable where there is none. */
-  readonly connection: () => Connection;
+  /** The session to write in, and whether a pooler is in between. Throws StorageUnavailable where there is none. */
+  readonly session: () => { readonly connection: Connection; readonly isPooled: boolean };
   /** Milliseconds since 1970. */
   readonly now: () => number;
   readonly observer: Pick<StorageObserver, 'batchCommitted' | 'replicationCut'>;
@@ -68,7 +68,7 @@ export function createWriter(options: WriterOptions): Writer {
     if (isWorking) return;
     isWorking = true;
     try {
-      await requireWritable(options.connection());
+      await requireWritable(options.session().connection);
     } catch (error) {
       throw new StorageUnavailable(reasonOf(error));
     } finally {
@@ -88,10 +88,12 @@ export function createWriter(options: WriterOptions): Writer {
   };
 }
 
-async function store({ connection, now, observer }: WriterOptions, messages: readonly Message[]): Promise<AppendOutcome[]> {
+async function store({ session, now, observer }: WriterOptions, messages: readonly Message[]): Promise<AppendOutcome[]> {
   const beganAt = performance.now();
-  const statements = messages.length === 0 ? probe(WRITE_TIMEOUT_MS) : append(messages, now(), WRITE_TIMEOUT_MS);
-  const { results, warnings } = await runAgainOnce(connection(), statements);
+  const { connection, isPooled } = session();
+  const statements = messages.length === 0
+    ? probe(WRITE_TIMEOUT_MS) : append({ messages, receivedAt: now() }, WRITE_TIMEOUT_MS, isPooled);
+  const { results, warnings } = await runAgainOnce(connection, statements);
   if (results.at(-1)?.command !== 'COMMIT') throw new StorageUnavailable('the database failed');
   if (results[APPENDED.lock]?.affected !== 1) throw new StorageUnavailable('the tables are of another version');
   // Such as that the wait for the standby was cut short: committed here, and perhaps nowhere else.
@@ -100,7 +102,8 @@ async function store({ connection, now, observer }: WriterOptions, messages: rea
     throw new StorageUnavailable('the commit was not replicated');
   }
   if (messages.length > 0) observer.batchCommitted(messages.length, (performance.now() - beganAt) / 1000);
-  return messages.length === 0 ? [] : outcomesOf(messages.length, results);
+  const stored = new Set(results[APPENDED.stored]?.rows.map(({ place }) => Number(place) - 1));
+  return outcomesOf(connection, messages, stored);
 }
 
 /** A server that has been told to take no writes goes on answering. */
@@ -121,16 +124,14 @@ async function runAgainOnce(connection: Connection, statements: readonly Stateme
   }
 }
 
-/** Of each message: those that were stored, and those that were there, the same or not. */
-function outcomesOf(count: number, results: Ran['results']): AppendOutcome[] {
-  const outcomes = new Map<number, AppendOutcome>();
-  for (const { place } of results[APPENDED.stored]?.rows ?? []) outcomes.set(Number(place), 'stored');
-  for (const { place, is_same } of results[APPENDED.repeated]?.rows ?? []) {
-    outcomes.set(Number(place), is_same === 't' ? 'duplicate' : 'conflicting_duplicate');
-  }
-  return Array.from({ length: count }, (_, index) => {
-    const outcome = outcomes.get(index + 1);
-    if (outcome === undefined) throw new StorageUnavailable('the database failed');
-    return outcome;
+/** Of each message, in their order: the stored ones by their index, and those that were there before, the same or not. */
+async function outcomesOf(connection: Connection, messages: readonly Message[], stored: ReadonlySet<number>): Promise<AppendOutcome[]> {
+  if (stored.size === messages.length) return messages.map(() => 'stored');
+  const repeats = messages.filter((_, index) => !stored.has(index));
+  const { results } = await connection.run(compare(repeats, WRITE_TIMEOUT_MS), WRITE_TIMEOUT_MS);
+  const same = new Set(results[COMPARED]?.rows.map(({ place }) => repeats[Number(place) - 1]));
+  return messages.map((message, index) => {
+    if (stored.has(index)) return 'stored';
+    return same.has(message) ? 'duplicate' : 'conflicting_duplicate';
   });
 }
