@@ -80,7 +80,8 @@ function planOf(read: Read): Plan {
     case 'stored': return planOfStored(read.query);
     case 'newestSequence': return { statements: [], answer: (inbox) => ({ kind, result: textOf(inbox, 'newest') }) };
     case 'holds': return {
-      statements: [holds(read.generation, read.sequence)],
+      // No name has a NUL, and no parameter may have one.
+      statements: read.generation.includes('\0') ? [] : [holds(read.generation, read.sequence)],
       answer: (_, [[row = NO_ROW] = []]) => ({ kind, result: row['holds'] === 't' }),
     };
     case 'arrivals': return {

@@ -277,5 +277,5 @@ export const holds = (generation: string, sequence: Sequence): Statement => ({
       (SELECT begins_after FROM generations AS next WHERE next.number > own.number ORDER BY next.number LIMIT 1),
       (SELECT newest FROM inbox)
     ) AS holds FROM generations AS own WHERE generation = $2`,
-  parameters: [sequence, beforeNul(generation)],
+  parameters: [sequence, generation],
 });
