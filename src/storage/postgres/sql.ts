@@ -30,15 +30,20 @@ const LIMITS = `
 
 const limitsOf = (timeoutMs: number): Statement => ({ sql: `SELECT ${LIMITS}`, parameters: [String(Math.ceil(timeoutMs))] });
 
+/** Where a transaction has the messages that it stores, as JSON. */
+const BATCH = 'webhook_inbox.batch';
+
 /**
  * Synced on the primary, and on the synchronous standbys where there are any, and with a warning where the wait for those was cut short,
- * whatever a session has by default.
+ * whatever a session has by default. And the messages as JSON: they go ahead of the lock, as the server keeps that while it waits for what
+ * is still on its way, however long that is where a receiver is cut off.
  */
-const settingsOfWrite = (timeoutMs: number): Statement => ({
+const settingsOfWrite = (timeoutMs: number, json: string): Statement => ({
   sql: `
     SELECT ${LIMITS}, set_config('client_min_messages', 'warning', true), set_config('synchronous_commit',
-      CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)`,
-  parameters: [String(Math.ceil(timeoutMs))],
+      CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true),
+      set_config('${BATCH}', $2, true) IS NULL`,
+  parameters: [String(Math.ceil(timeoutMs)), json],
 });
 
 /**
@@ -49,18 +54,19 @@ const takeIds = (count: number): Statement => ({
   sql: `UPDATE inbox SET newest = newest + $1 WHERE ${IS_OF_THIS_VERSION}`, parameters: [String(count)],
 });
 
-const SENT = `
+/** The messages of JSON, numbered from 1 by their `place`. */
+const sentIn = (json: string) => `
   sent AS (
     SELECT * FROM ROWS FROM (
-      json_to_recordset($1) AS (message_id text, "from" text, "to" text, ts text, text text, instant text)
+      json_to_recordset(${json}) AS (message_id text, "from" text, "to" text, ts text, text text, instant text)
     ) WITH ORDINALITY AS message(message_id, from_number, to_number, ts, text, instant, place)
   )`;
 
-/** Its parameters: the messages as JSON, how many those are, and when they came. It selects the places of what it has stored, from 1. */
+/** Its parameters: how many messages there are, and when they came. It selects the places of what it has stored, from 1. */
 const STORE = `
-  WITH ${SENT}, stored AS (
+  WITH ${sentIn(`current_setting('${BATCH}')::json`)}, stored AS (
     INSERT INTO messages(id, message_id, from_number, to_number, ts, text, instant, received_at)
-    SELECT newest - $2 + place, message_id, from_number, to_number, ts, text, instant, $3::bigint
+    SELECT newest - $1 + place, message_id, from_number, to_number, ts, text, instant, $2::bigint
     FROM sent CROSS JOIN inbox WHERE ${IS_OF_THIS_VERSION} ORDER BY place
     ON CONFLICT (message_id) DO NOTHING
     RETURNING id, from_number, instant
@@ -75,20 +81,20 @@ const STORE = `
     FROM stored CROSS JOIN (VALUES (10), (16)) AS lengths(characters) GROUP BY characters, prefix ORDER BY characters, prefix
     ON CONFLICT (characters, prefix) DO UPDATE SET messages = instants.messages + excluded.messages
   ), counted_arrivals AS (
-    INSERT INTO arrivals SELECT $3::bigint / ${MS_PER_MINUTE}, count(*) FROM stored HAVING count(*) > 0
+    INSERT INTO arrivals SELECT $2::bigint / ${MS_PER_MINUTE}, count(*) FROM stored HAVING count(*) > 0
     ON CONFLICT (minute) DO UPDATE SET messages = arrivals.messages + excluded.messages
   ), counted AS (
     UPDATE inbox SET messages = messages + (SELECT count(*) FROM stored),
       senders = senders + (SELECT count(*) FROM counted_senders JOIN of_senders USING (from_number, messages))
   )
-  SELECT id - newest + $2 AS place FROM stored CROSS JOIN inbox`;
+  SELECT id - newest + $1 AS place FROM stored CROSS JOIN inbox`;
 
 /**
  * Its parameter: messages as JSON that were there before. It selects the places of those whose first version says the same. (OFFSET has
  * the planner look up one by one, and never read the whole table for a few.)
  */
 const COMPARE = `
-  WITH ${SENT}
+  WITH ${sentIn('$1')}
   SELECT place FROM sent CROSS JOIN LATERAL (SELECT * FROM messages WHERE message_id = sent.message_id OFFSET 0) AS stored
   WHERE (stored.from_number, stored.to_number, stored.ts, stored.text)
     IS NOT DISTINCT FROM (sent.from_number, sent.to_number, sent.ts, sent.text)`;
@@ -107,9 +113,9 @@ export function append({ messages, receivedAt }: Batch, timeoutMs: number, isPoo
   const keep = (name: string) => (isPooled ? {} : { name });
   return [
     BEGIN,
-    { ...settingsOfWrite(timeoutMs), ...keep('settings') },
+    { ...settingsOfWrite(timeoutMs, toJson(messages)), ...keep('settings') },
     { ...takeIds(messages.length), ...keep('lock') },
-    { sql: STORE, parameters: [toJson(messages), String(messages.length), String(receivedAt)], ...keep('store') },
+    { sql: STORE, parameters: [String(messages.length), String(receivedAt)], ...keep('store') },
     { sql: `NOTIFY ${CHANNEL}` },
     COMMIT,
   ];
@@ -126,7 +132,7 @@ const toJson = (messages: readonly Message[]): string =>
 export const LOOK_AT_READ_ONLY: Statement = { sql: "SELECT current_setting('transaction_read_only') AS read_only" };
 
 /** A durable write that stores nothing; `APPENDED.lock` is where its lock is, too. */
-export const probe = (timeoutMs: number): Statement[] => [BEGIN, settingsOfWrite(timeoutMs), takeIds(0), COMMIT];
+export const probe = (timeoutMs: number): Statement[] => [BEGIN, settingsOfWrite(timeoutMs, '[]'), takeIds(0), COMMIT];
 
 /** Where the row of the version, that of `inbox`, stands among the results of a read; it is missing where they are of another one. */
 export const READ_INBOX = 2;

@@ -30,8 +30,8 @@ export interface Tables {
 
 /**
  * Makes the tables where there are none, and begins a generation where the server is of another origin than before, or the table another
- * one, as it is after a dump was loaded. Throws StartRefused where
- * somebody has to change something first, PostgresError and ConnectionFailed.
+ * one, as it is after a dump was loaded. Throws StartRefused where somebody has to change something first, PostgresError and
+ * ConnectionFailed.
  */
 export async function openTables(connection: Connection, serverOrigin: string): Promise<Tables> {
   const run = async (statements: readonly Statement[], timeoutMs = LOOK_TIMEOUT_MS) =>
@@ -40,7 +40,7 @@ export async function openTables(connection: Connection, serverOrigin: string): 
 
   async function enter(origin: string): Promise<string> {
     const name = randomBytes(GENERATION_BYTES).toString('hex');
-    const entered = await run(enterGeneration(name, origin));
+    const entered = await run([BEGIN, ...enterGeneration(name, origin), COMMIT]);
     // The last one is the COMMIT.
     return entered.at(-2)?.['generation'] ?? name;
   }

@@ -14,6 +14,7 @@ const MESSAGES = 3000;
 const AT_ONCE = 40;
 const KILLS = 12;
 const QUERY_TIMEOUT_MS = 1000;
+const BATCH_BYTES = 400_000;
 
 if (isInstalled) {
   const server = await startPostgres({ after });
@@ -44,19 +45,23 @@ async function follow(storage: Storage, count: number): Promise<string[]> {
   return seen;
 }
 
-/** Hands on to the server; from `loseNext` on the next answer that comes is lost, with its connection. */
+/** Hands on to the server, until it loses what comes next. */
 async function startLossy(scope: Scope, target: number) {
   const port = await freePort();
   const sockets = new Set<Socket>();
-  let isLosing = false;
+  let losesAnswer = false;
+  let left = Infinity;
   const lossy = createServer((client) => {
     const upstream = connect(target, '127.0.0.1');
     for (const socket of [client, upstream]) sockets.add(socket.on('error', () => {}));
-    client.on('data', (chunk) => upstream.write(chunk)).on('close', () => upstream.destroy());
+    client.on('data', (chunk: Buffer) => {
+      upstream.write(chunk.subarray(0, left));
+      left = Math.max(0, left - chunk.length);
+    }).on('close', () => left > 0 && upstream.destroy());
     upstream.on('close', () => client.destroy()).on('data', (chunk: Buffer) => {
-      if (isLosing) client.destroy();
+      if (losesAnswer) client.destroy();
       else client.write(chunk);
-      isLosing = false;
+      losesAnswer = false;
     });
   }).listen(port, '127.0.0.1');
   scope.after(() => {
@@ -64,7 +69,14 @@ async function startLossy(scope: Scope, target: number) {
     for (const socket of sockets) socket.destroy();
   });
   await waitFor('the proxy', () => lossy.listening);
-  return { port, loseNext: () => { isLosing = true; } };
+  return {
+    port,
+    /** The next answer is lost, with its connection. */
+    loseAnswer: () => { losesAnswer = true; },
+    /** So many bytes go to the server yet, and then none; it does not learn of any end. */
+    cutOffAfter: (bytes: number) => { left = bytes; },
+    hasCutOff: () => left === 0,
+  };
 }
 
 function testOn(server: Postgres): void {
@@ -101,18 +113,31 @@ function testOn(server: Postgres): void {
 
   test('do not take a commit for done whose answer is lost; its repeat finds out', async (t) => {
     const database = await server.createDatabase();
-    const { port, loseNext } = await startLossy(t, server.port);
-    // No session but the writer's gets an answer by itself.
+    const { port, loseAnswer } = await startLossy(t, server.port);
     const storage = await openOn(t, [{ ...server.target(database), host: server.host, port }]);
     await waitFor('the server', () => storage.append(message({ message_id: 'first' })).then(() => true, () => false));
     const isLost = { reason: 'the outcome of the commit is not known' };
-    await waitFor('silence', () => storage.stats().then(() => true));
-    await server.sql('SELECT 1', database);
-    loseNext();
+    loseAnswer();
     await assert.rejects(storage.append(message()), isLost);
     await waitFor('the commit', async () => await server.sql('SELECT count(*) FROM messages', database) === '2');
     assert.equal(await waitFor('the repeat', () => storage.append(message()).catch(() => undefined)), 'duplicate');
     assert.equal(await server.sql('SELECT count(*) FROM messages', database), '2');
+  });
+
+  test('go on where another one is cut off while its batch is on its way', async (t) => {
+    const database = await server.createDatabase();
+    const { port, cutOffAfter, hasCutOff } = await startLossy(t, server.port);
+    const cutOff = await openOn(t, [{ ...server.target(database), host: server.host, port }]);
+    await waitFor('the server', () => cutOff.append(message()).then(() => true, () => false));
+    const other = await openOn(t, [server.target(database)]);
+    cutOffAfter(BATCH_BYTES / 2);
+    const text = 'x'.repeat(BATCH_BYTES / 100);
+    const lost = Promise.allSettled(Array.from({ length: 100 }, (_, index) => cutOff.append(message({ message_id: `lost ${index}`, text }))));
+    await waitFor('the cut', hasCutOff);
+    assert.equal(await other.append(message({ message_id: 'm2' })), 'stored');
+    assert.ok((await lost).every(({ status }) => status === 'rejected'));
+    assert.equal(await other.append(message({ message_id: 'm3' })), 'stored');
+    assert.equal((await other.stats()).total, 3);
   });
 
   test('lose no session to a read that takes long, in one step or in several', async (t) => {
