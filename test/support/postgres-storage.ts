@@ -1,9 +1,10 @@
 import { openPostgresStorage, type PostgresStorageOptions } from '../../src/storage/postgres/adapter.ts';
 import type { Target } from '../../src/storage/postgres/connection.ts';
-import type { Storage, StorageObserver } from '../../src/storage/storage.ts';
+import type { Message } from '../../src/message.ts';
+import type { AppendOutcome, Storage, StorageObserver } from '../../src/storage/storage.ts';
 import { NOT_LISTENING } from './storage.ts';
 import type { Scope } from './temporary.ts';
-import { PATIENCE_MS } from './wait.ts';
+import { PATIENCE_MS, waitFor } from './wait.ts';
 
 export interface PostgresTestOptions extends Partial<Omit<PostgresStorageOptions, 'observer'>> {
   readonly observer?: Partial<StorageObserver>;
@@ -18,3 +19,7 @@ export async function openOn(scope: Scope, targets: readonly Target[], { observe
   scope.after(() => storage.close());
   return storage;
 }
+
+/** As a sender does: again until it is acknowledged. Then 'duplicate' may be the first one, too, whose acknowledgement did not come in time. */
+export const appendSurely = (storage: Storage, message: Message): Promise<AppendOutcome> =>
+  waitFor('an acknowledgement', () => storage.append(message).catch(() => undefined));

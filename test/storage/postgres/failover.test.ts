@@ -1,16 +1,18 @@
 /** Whatever happens to the primary: its successor is found, nothing that was acknowledged is lost, and nothing answers from before. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Storage, StoredMessages } from '../../../src/storage/storage.ts';
 import { message } from '../../support/messages.ts';
 import { isInstalled, NOT_INSTALLED, type Postgres, startPostgres, startStandby, waitForStandby } from '../../support/postgres.ts';
-import { openOn, type PostgresTestOptions } from '../../support/postgres-storage.ts';
+import { appendSurely, openOn, type PostgresTestOptions } from '../../support/postgres-storage.ts';
 import type { Scope } from '../../support/temporary.ts';
 import { waitFor } from '../../support/wait.ts';
 
 const QUERY_TIMEOUT_MS = 2000;
 /** What a call may take, and what a busy machine may add. */
 const SETTLED_MS = 5000 + 2500;
+const PAUSE_MS = 20;
 
 async function startPair(scope: Scope, { isSynchronous }: { readonly isSynchronous: boolean }) {
   const primary = await startPostgres(scope);
@@ -33,17 +35,14 @@ const promote = (standby: Postgres) => standby.sql('SELECT pg_promote()');
 function keepBusy(storage: Storage) {
   const acknowledged: string[] = [];
   let isStopped = false;
-  let slowestMs = 0;
-  async function settled<Result>(call: Promise<Result>): Promise<Result | undefined> {
-    const begin = performance.now();
-    const result = await call.catch(() => undefined);
-    slowestMs = Math.max(slowestMs, performance.now() - begin);
-    return result;
-  }
+  /** Undefined where it is refused; on a busy machine the timer is late as well. */
+  const settled = <Result>(call: Promise<Result>): Promise<Result | undefined> => Promise.race([
+    call.catch(() => undefined), delay(SETTLED_MS, undefined, { ref: false }).then(() => assert.fail('a call did not settle in time')),
+  ]);
   async function write(): Promise<void> {
     for (let sent = 0; !isStopped; sent += 1) {
       const message_id = `m${sent}`;
-      while (await settled(storage.append(message({ message_id }))) === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
+      while (await settled(storage.append(message({ message_id }))) === undefined) await delay(PAUSE_MS);
       acknowledged.push(message_id);
     }
   }
@@ -51,7 +50,7 @@ function keepBusy(storage: Storage) {
     while (!isStopped) {
       const before = acknowledged.length;
       const stats = await settled(storage.stats());
-      if (stats === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
+      if (stats === undefined) await delay(PAUSE_MS);
       else assert.ok(stats.total >= before, `${before} acknowledged, ${stats.total} read`);
     }
   }
@@ -62,7 +61,6 @@ function keepBusy(storage: Storage) {
     async stop(): Promise<void> {
       isStopped = true;
       await working;
-      assert.ok(slowestMs < SETTLED_MS, `a call took ${slowestMs} ms`);
     },
   };
 }
@@ -134,7 +132,7 @@ describe('a failover', { skip: !isInstalled && NOT_INSTALLED, concurrency: 2 }, 
     await primary.set('default_transaction_read_only', 'on');
     await promote(standby);
     const writer = await openBoth();
-    assert.equal(await writer.append(message()), 'stored');
+    await appendSurely(writer, message());
     const reads = await Promise.allSettled([reader.stats(), reader.list({ limit: 1, offset: 0 }), reader.list({ limit: 1, offset: 0, q: 'Hell' })]);
     for (const read of reads) assert.ok(read.status === 'rejected' || read.value.total === 1);
     await waitFor('it', () => reader.stats().then(({ total }) => total === 1, () => false));
@@ -144,18 +142,19 @@ describe('a failover', { skip: !isInstalled && NOT_INSTALLED, concurrency: 2 }, 
     const { primary, standby, database, openBoth } = await startPair(t, { isSynchronous: false });
     const storage = await openBoth();
     const { generation } = storage;
-    for (const message_id of ['1', '2']) await storage.append(message({ message_id }));
+    for (const message_id of ['1', '2']) await appendSurely(storage, message({ message_id }));
     const kept = await storage.newestSequence();
     await waitFor('the first two', async () => await standby.sql('SELECT count(*) FROM messages', database).catch(() => '') === '2');
     await standby.set('primary_conninfo', '');
     await waitFor('the end of replication', async () => await primary.sql('SELECT count(*) FROM pg_stat_replication') === '0');
-    for (const message_id of ['3', '4']) await storage.append(message({ message_id }));
+    for (const message_id of ['3', '4']) await appendSurely(storage, message({ message_id }));
     const lost = await storage.newestSequence();
     await primary.kill();
     await promote(standby);
-    await waitFor('the next', () => storage.append(message({ message_id: '5' })).then((outcome) => outcome === 'stored', () => false));
+    await appendSurely(storage, message({ message_id: '5' }));
     assert.deepEqual(await storedIds(storage), ['1', '2', '5']);
-    for (const message_id of ['6', '7', '3']) assert.equal(await storage.append(message({ message_id })), 'stored');
+    for (const message_id of ['6', '7', '3']) await appendSurely(storage, message({ message_id }));
+    assert.deepEqual(await storedIds(storage), ['1', '2', '5', '6', '7', '3']);
     assert.ok(await storage.holds({ generation, sequence: kept }));
     assert.ok(!await storage.holds({ generation, sequence: lost }));
     assert.ok(await storage.holds({ generation: storage.generation, sequence: lost }));

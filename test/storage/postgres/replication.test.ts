@@ -25,10 +25,8 @@ if (isInstalled) {
 const isThere = (primary: Postgres, database: string) => async () => await primary.sql('SELECT count(*) FROM messages', database) === '1';
 /** Resolves with the reason why an append is refused, which has to come in time. */
 async function reasonOf(append: Promise<unknown>): Promise<unknown> {
-  const begin = performance.now();
-  const reason = await append.then((outcome) => outcome, ({ reason: why }) => why);
-  assert.ok(performance.now() - begin < SETTLED_MS, `${performance.now() - begin} ms`);
-  return reason;
+  // On a busy machine this timer is late as well.
+  return await Promise.race([append.then((outcome) => outcome, ({ reason: why }) => why), delay(SETTLED_MS, 'nothing in time', { ref: false })]);
 }
 
 function testOn(primary: Postgres, standby: Postgres): void {
