@@ -45,7 +45,7 @@ async function follow(storage: Storage, count: number): Promise<string[]> {
   return seen;
 }
 
-/** Hands on to the server, until it loses what comes next. */
+/** Hands on to the server, until it loses the answer to a commit. */
 async function startLossy(scope: Scope, target: number) {
   const port = await freePort();
   const sockets = new Set<Socket>();
@@ -59,9 +59,9 @@ async function startLossy(scope: Scope, target: number) {
       left = Math.max(0, left - chunk.length);
     }).on('close', () => left > 0 && upstream.destroy());
     upstream.on('close', () => client.destroy()).on('data', (chunk: Buffer) => {
-      if (losesAnswer) client.destroy();
-      else client.write(chunk);
+      if (!losesAnswer || !chunk.includes('COMMIT')) return void client.write(chunk);
       losesAnswer = false;
+      client.destroy();
     });
   }).listen(port, '127.0.0.1');
   scope.after(() => {
@@ -71,7 +71,7 @@ async function startLossy(scope: Scope, target: number) {
   await waitFor('the proxy', () => lossy.listening);
   return {
     port,
-    /** The next answer is lost, with its connection. */
+    /** The next answer to a commit is lost, with its connection. */
     loseAnswer: () => { losesAnswer = true; },
     /** So many bytes go to the server yet, and then none; it does not learn of any end. */
     cutOffAfter: (bytes: number) => { left = bytes; },
