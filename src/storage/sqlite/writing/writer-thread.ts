@@ -13,6 +13,7 @@ import { isLastIdGivenOut } from '../file/generations.ts';
 import { createFileIdentity } from '../file/identity.ts';
 import { type Opened, openForWriting } from '../file/open.ts';
 import { lockForThisProcess, type ProcessLock } from '../file/process-lock.ts';
+import { inTransaction } from '../file/transaction.ts';
 import { isIndexOfAnotherDatabase } from '../indexing/identity.ts';
 import { acceptAnyRowId } from '../row-ids.ts';
 import { createSnapshotGate, type GatedData } from '../snapshot-gate.ts';
@@ -138,25 +139,4 @@ function createWriter(database: DatabaseSync, lock: ProcessLock) {
       if (failedForGood) tell({ kind: 'fatal', reason });
     },
   };
-}
-
-/** A failing insert can leave the transaction open, so every failure rolls back. Where even that fails it stays open. */
-function inTransaction<Result>(database: DatabaseSync, work: () => Result): Result {
-  try {
-    database.exec('BEGIN IMMEDIATE');
-    const result = work();
-    database.exec('COMMIT');
-    return result;
-  } catch (error) {
-    if (database.isTransaction) rollBack(database);
-    throw error;
-  }
-}
-
-function rollBack(database: DatabaseSync): void {
-  try {
-    database.exec('ROLLBACK');
-  } catch {
-    // The failure that led here is the one to report.
-  }
 }
