@@ -19,14 +19,10 @@ export async function openStorage({ config, credentials, ...options }: OpenOptio
     return openSqliteStorage({ ...options, path: database.path });
   }
   const { openPostgresStorage } = await import('./postgres/adapter.ts');
+  const { targetsOf } = await import('./postgres/targets.ts');
   return openPostgresStorage({
     ...options,
-    targets() {
-      const { password = null, tls = null } = credentials() ?? {};
-      return database.hosts.map(({ host, port }) => ({
-        host, port, user: database.user, database: database.database, password, tls: host.startsWith('/') ? null : tls,
-      }));
-    },
+    targets: () => targetsOf(database, credentials() ?? { password: null, tls: null }),
     mayListen: databaseNotify === 'auto',
     requiresStandby: requireHardened === 'everything',
   });
