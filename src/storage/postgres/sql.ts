@@ -1,4 +1,7 @@
-/** All SQL that PostgreSQL gets once its tables are there (`schema.ts`): a look at a server, a batch of messages stored, each read. */
+/**
+ * All SQL that PostgreSQL gets once its tables are there (`schema.ts`), but for a move (`moving-sql.ts`): a look at a server, a batch of
+ * messages stored, each read.
+ */
 import { instantOf, type Message } from '../../message.ts';
 import { directionOf, MS_PER_MINUTE, TOP_SENDERS } from '../query.ts';
 import type { MessageQuery, Sequence, StoredQuery } from '../storage.ts';
@@ -38,7 +41,7 @@ const BATCH = 'webhook_inbox.batch';
  * whatever a session has by default. And the messages as JSON: they go ahead of the lock, as the server keeps that while it waits for what
  * is still on its way, however long that is where a receiver is cut off.
  */
-const settingsOfWrite = (timeoutMs: number, json: string): Statement => ({
+export const settingsOfWrite = (timeoutMs: number, json: string): Statement => ({
   sql: `
     SELECT ${LIMITS}, set_config('client_min_messages', 'warning', true), set_config('synchronous_commit',
       CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true),
@@ -58,18 +61,21 @@ const takeIds = (count: number): Statement => ({
 const sentIn = (json: string) => `
   sent AS (
     SELECT * FROM ROWS FROM (
-      json_to_recordset(${json}) AS (message_id text, "from" text, "to" text, ts text, text text, instant text)
-    ) WITH ORDINALITY AS message(message_id, from_number, to_number, ts, text, instant, place)
+      json_to_recordset(${json}) AS (message_id text, "from" text, "to" text, ts text, text text, instant text, received_at bigint)
+    ) WITH ORDINALITY AS message(message_id, from_number, to_number, ts, text, instant, received_at, place)
   )`;
 
-/** Its parameters: how many messages there are, and when they came. It selects the places of what it has stored, from 1. */
-const STORE = `
+/**
+ * Its parameters: how many messages there are, and when they came, but for those that say so themselves. It selects the places of what it
+ * has stored, from 1.
+ */
+export const STORE = `
   WITH ${sentIn(`current_setting('${BATCH}')::json`)}, stored AS (
     INSERT INTO messages(id, message_id, from_number, to_number, ts, text, instant, received_at)
-    SELECT newest - $1 + place, message_id, from_number, to_number, ts, text, instant, $2::bigint
+    SELECT newest - $1 + place, message_id, from_number, to_number, ts, text, instant, coalesce(received_at, $2::bigint)
     FROM sent CROSS JOIN inbox WHERE ${IS_OF_THIS_VERSION} ORDER BY place
     ON CONFLICT (message_id) DO NOTHING
-    RETURNING id, from_number, instant
+    RETURNING id, from_number, instant, received_at
   ), of_senders AS (
     SELECT from_number, count(*) AS messages FROM stored GROUP BY from_number
   ), counted_senders AS (
@@ -81,7 +87,7 @@ const STORE = `
     FROM stored CROSS JOIN (VALUES (10), (16)) AS lengths(characters) GROUP BY characters, prefix ORDER BY characters, prefix
     ON CONFLICT (characters, prefix) DO UPDATE SET messages = instants.messages + excluded.messages
   ), counted_arrivals AS (
-    INSERT INTO arrivals SELECT $2::bigint / ${MS_PER_MINUTE}, count(*) FROM stored HAVING count(*) > 0
+    INSERT INTO arrivals SELECT received_at / ${MS_PER_MINUTE}, count(*) FROM stored WHERE received_at IS NOT NULL GROUP BY 1 ORDER BY 1
     ON CONFLICT (minute) DO UPDATE SET messages = arrivals.messages + excluded.messages
   ), counted AS (
     UPDATE inbox SET messages = messages + (SELECT count(*) FROM stored),
@@ -126,7 +132,8 @@ export const compare = (repeats: readonly Message[], timeoutMs: number): Stateme
   [BEGIN, limitsOf(timeoutMs), { sql: COMPARE, parameters: [toJson(repeats)] }, COMMIT];
 export const COMPARED = 2;
 
-const toJson = (messages: readonly Message[]): string =>
+/** As STORE takes them. */
+export const toJson = (messages: readonly Message[]): string =>
   JSON.stringify(messages.map((message) => ({ ...message, instant: instantOf(message.ts) ?? message.ts })));
 
 export const LOOK_AT_READ_ONLY: Statement = { sql: "SELECT current_setting('transaction_read_only') AS read_only" };
@@ -161,7 +168,7 @@ export function inSnapshot(statements: readonly Statement[], timeoutMs: number):
   ];
 }
 
-const COLUMNS = ['message_id', 'from_number', 'to_number', 'ts', 'text', 'received_at', 'id'];
+export const COLUMNS = ['message_id', 'from_number', 'to_number', 'ts', 'text', 'received_at', 'id'];
 
 /** Joins conditions, and numbers their parameters. */
 function createConditions() {

@@ -1,6 +1,7 @@
 /** The tables of a database: made by the first receiver that finds none, else asked what they are. */
 import { randomBytes } from 'node:crypto';
 import { StartRefused } from '../../errors.ts';
+import type { Row } from './answers.ts';
 import type { Connection, Statement } from './connection.ts';
 import { PostgresError } from './failures.ts';
 import {
@@ -33,7 +34,7 @@ export interface Tables {
  * one, as it is after a dump was loaded. Throws StartRefused where somebody has to change something first, PostgresError and
  * ConnectionFailed.
  */
-export async function openTables(connection: Connection, serverOrigin: string): Promise<Tables> {
+export async function openTables(connection: Connection, serverOrigin: string, { withTextIndex = true } = {}): Promise<Tables> {
   const run = async (statements: readonly Statement[], timeoutMs = LOOK_TIMEOUT_MS) =>
     (await connection.run(statements, timeoutMs)).results.map(({ rows }) => rows[0] ?? {});
   const look = async () => (await run([LOOK_AT_TABLES]))[0] ?? {};
@@ -47,15 +48,12 @@ export async function openTables(connection: Connection, serverOrigin: string): 
 
   let found = await look();
   if (found['inbox'] === null) {
-    await makeTables(connection);
+    const isMade = await makeTables(connection);
+    if (isMade && withTextIndex) await makeTextIndex(connection);
     found = await look();
   }
   const origin = `${serverOrigin}/${found['inbox'] ?? ''}`;
-  const [inbox = {}] = await run([readInbox(origin)]).catch(explainInbox);
-  const version = Number(inbox['schema_version']);
-  if (version !== SCHEMA_VERSION) {
-    throw new StartRefused([`DATABASE_URL: the database has tables of schema ${version}, and this version knows ${SCHEMA_VERSION} alone`]);
-  }
+  const inbox = await requireInbox(connection, origin);
   const lastReceivedAt = inbox['last_received_at'];
   return {
     // Without a lock where it is known: a commit that waits for a standby has that, and reads go on meanwhile.
@@ -63,6 +61,23 @@ export async function openTables(connection: Connection, serverOrigin: string): 
     lastStoredAt: typeof lastReceivedAt === 'string' ? Number(lastReceivedAt) : undefined,
     hasTextIndex: found['text_index'] !== null,
   };
+}
+
+/** Whether there are tables. Throws StartRefused where they cannot be used, PostgresError and ConnectionFailed. */
+export async function hasTables(connection: Connection): Promise<boolean> {
+  const { results: [found] } = await connection.run([LOOK_AT_TABLES], LOOK_TIMEOUT_MS);
+  if ((found?.rows[0]?.['inbox'] ?? null) === null) return false;
+  await requireInbox(connection, '');
+  return true;
+}
+
+/** The row of `inbox`, with the generation of `origin` where that is the newest one. */
+async function requireInbox(connection: Connection, origin: string): Promise<Row> {
+  const { results: [found] } = await connection.run([readInbox(origin)], LOOK_TIMEOUT_MS).catch(explainInbox);
+  const inbox = found?.rows[0] ?? {};
+  const version = Number(inbox['schema_version']);
+  if (version === SCHEMA_VERSION) return inbox;
+  throw new StartRefused([`DATABASE_URL: the database has tables of schema ${version}, and this version knows ${SCHEMA_VERSION} alone`]);
 }
 
 const isOfOthers = (table: string) =>
@@ -76,31 +91,32 @@ function explainInbox(error: unknown): never {
   throw new StartRefused([`DATABASE_URL: the user may not use the tables: let their owner run the GRANT that ${SCHEMA_FILE} names`]);
 }
 
-async function makeTables(connection: Connection): Promise<void> {
+/** Whether it has made them, and not another receiver. */
+async function makeTables(connection: Connection): Promise<boolean> {
   try {
     // A receiver that had to wait for the lock finds them made.
     const { results } = await connection.run([BEGIN, LOCK_SCHEMA, LOOK_AT_TABLES, COMMIT], MAKE_TIMEOUT_MS);
     const found = results[2]?.rows[0] ?? {};
-    if (found['inbox'] !== null) return;
+    if (found['inbox'] !== null) return false;
     if (found['messages'] !== null) {
       throw new StartRefused([isOfOthers('messages')]);
     }
     await connection.run([BEGIN, LOCK_SCHEMA, ...CREATE_TABLES.map((sql) => ({ sql })), COMMIT], MAKE_TIMEOUT_MS);
+    return true;
   } catch (error) {
     if (!(error instanceof PostgresError)) throw error;
     if ([INSUFFICIENT_PRIVILEGE, INVALID_SCHEMA_NAME].includes(error.sqlstate)) {
       throw new StartRefused([`DATABASE_URL: the user may not create tables: let the owner of the database run ${SCHEMA_FILE}`]);
     }
     if (!MADE_MEANWHILE.includes(error.sqlstate)) throw error;
-    return;
+    return false;
   }
-  await makeTextIndex(connection);
 }
 
-/** Where it cannot be had, searches do without. */
-async function makeTextIndex(connection: Connection): Promise<void> {
+/** Where it cannot be had, or is there, nothing is done: searches do without. Throws ConnectionFailed. */
+export async function makeTextIndex(connection: Connection, timeoutMs = MAKE_TIMEOUT_MS): Promise<void> {
   try {
-    await connection.run([BEGIN, ...CREATE_TEXT_INDEX.map((sql) => ({ sql })), COMMIT], MAKE_TIMEOUT_MS);
+    await connection.run([BEGIN, ...CREATE_TEXT_INDEX.map((sql) => ({ sql })), COMMIT], timeoutMs);
   } catch (error) {
     if (!(error instanceof PostgresError)) throw error;
   }

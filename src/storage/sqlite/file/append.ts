@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { instantOf, type Message } from '../../../message.ts';
+import type { MovedMessage } from '../../move/sides.ts';
 import type { AppendOutcome } from '../../storage.ts';
 import { acceptAnyRowId } from '../row-ids.ts';
 
@@ -10,13 +11,26 @@ export interface Batch {
   readonly messages: readonly Message[];
 }
 
-/** Stores the messages of a batch, inside the caller's transaction, and tells how each one ended. Throws SQLite's errors. */
-export function createAppend(database: DatabaseSync): (batch: Batch) => AppendOutcome[] {
+/** Each tells whether it was stored, and not there before. */
+function createInsert(database: DatabaseSync): (message: Message, received_at: number | bigint | null) => boolean {
   const insert = database.prepare(`
     INSERT INTO messages(message_id, from_number, to_number, ts, text, instant, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT(message_id) DO NOTHING`);
+  acceptAnyRowId(insert);
+  return ({ message_id, from, to, ts, text }, received_at) =>
+    insert.run(message_id, from, to, ts, text, instantOf(ts) ?? ts, received_at).changes === 1n;
+}
+
+function createCount(database: DatabaseSync): (stored: number) => void {
   const count = database.prepare('UPDATE inbox SET messages = messages + ?');
-  for (const statement of [insert, count]) acceptAnyRowId(statement);
+  acceptAnyRowId(count);
+  return (stored) => void count.run(stored);
+}
+
+/** Stores the messages of a batch, inside the caller's transaction, and tells how each one ended. Throws SQLite's errors. */
+export function createAppend(database: DatabaseSync): (batch: Batch) => AppendOutcome[] {
+  const insert = createInsert(database);
+  const count = createCount(database);
   const stored = database.prepare('SELECT from_number, to_number, ts, text FROM messages WHERE message_id = ?');
 
   const isSame = (message: Message): boolean => {
@@ -25,14 +39,23 @@ export function createAppend(database: DatabaseSync): (batch: Batch) => AppendOu
       first['ts'] === message.ts && first['text'] === message.text;
   };
   const store = (message: Message, received_at: number): AppendOutcome => {
-    const { message_id, from, to, ts, text } = message;
-    const { changes } = insert.run(message_id, from, to, ts, text, instantOf(ts) ?? ts, received_at);
-    if (changes === 1n) return 'stored';
+    if (insert(message, received_at)) return 'stored';
     return isSame(message) ? 'duplicate' : 'conflicting_duplicate';
   };
   return ({ received_at, messages }) => {
     const outcomes = messages.map((message) => store(message, received_at));
-    count.run(outcomes.filter((outcome) => outcome === 'stored').length);
+    count(outcomes.filter((outcome) => outcome === 'stored').length);
     return outcomes;
+  };
+}
+
+/** Stores what was stored elsewhere, inside the caller's transaction, and tells how many were not there before. Throws SQLite's errors. */
+export function createTakeOver(database: DatabaseSync): (moved: readonly MovedMessage[]) => number {
+  const insert = createInsert(database);
+  const count = createCount(database);
+  return (moved) => {
+    const stored = moved.filter(({ message, received_at }) => insert(message, received_at === null ? null : BigInt(received_at))).length;
+    count(stored);
+    return stored;
   };
 }

@@ -22,9 +22,7 @@ export interface Usable {
 
 /** Throws StartRefused unless the file is empty, has a table that messages can be kept in, or is ours. Changes nothing. */
 export function requireUsable(database: DatabaseSync, path: string): Usable {
-  const require = (problems: readonly string[]) => {
-    if (problems.length > 0) throw new StartRefused(problems.map((problem) => `DATABASE_URL: ${path} ${problem}`));
-  };
+  const require = createRequire(path);
   defineIsUtf8(database);
   defineSortKey(database);
   const version = versionOfTables(database);
@@ -40,6 +38,40 @@ export function requireUsable(database: DatabaseSync, path: string): Usable {
   require([...inTheWay(database), ...rowProblems(database, usable)]);
   require(rehearsalProblems(database, usable));
   return usable;
+}
+
+/**
+ * Throws StartRefused unless there are messages that can be read where they are, in the order of their `id`. Changes nothing. For SQL that
+ * reads a value `asText` then.
+ */
+export function requireReadable(database: DatabaseSync, path: string): TableDefinition {
+  const require = createRequire(path);
+  defineIsUtf8(database);
+  require(headerProblems(database, versionOfTables(database)));
+  const table = readMessagesDefinition(database);
+  if (table === undefined) {
+    require(absenceProblems(database));
+    throw new StartRefused([`DATABASE_URL: ${path} is empty`]);
+  }
+  require(problemsOf(table));
+  require([
+    ...(repairsOf(table).length > 0 && !isIdTheRowId(database) ? [NO_ORDER] : []),
+    ...(database.prepare(SELECT_SAME_AS_TEXT).get() === undefined ? [] : [SAME_AS_TEXT]),
+  ]);
+  return table;
+}
+
+const NO_ORDER = 'has a table messages whose id is not its row id; start the service once on a copy, which mends that, and take the copy';
+
+function isIdTheRowId(database: DatabaseSync): boolean {
+  const list = database.prepare("SELECT wr FROM pragma_table_list('messages') WHERE schema = 'main'").get();
+  return list?.['wr'] === 0 && database.prepare('SELECT 1 FROM messages WHERE id IS NOT rowid').get() === undefined;
+}
+
+function createRequire(path: string): (problems: readonly string[]) => void {
+  return (problems) => {
+    if (problems.length > 0) throw new StartRefused(problems.map((problem) => `DATABASE_URL: ${path} ${problem}`));
+  };
 }
 
 /** Does what has to be done, so that it is of this version and holds what others have written. Throws SQLite's errors. */
@@ -91,11 +123,12 @@ function rowProblems(database: DatabaseSync, { version, table, repairs }: Usable
     ...(repairs.length > 0 && exists(`SELECT 1 FROM messages WHERE id IS NOT NULL AND NOT ${IS_WHOLE_NUMBER}`)
       ? ['has messages whose id is no whole number, which would be lost; rename that column, and add a column id INTEGER'] : []),
     ...(mayHaveOthersRows && exists(SELECT_SAME_AS_TEXT)
-      ? ['has two messages of one message_id, if that is read as text (a NULL is an empty one); change or delete one of them'] : []),
+      ? [SAME_AS_TEXT] : []),
     ...(isSequenceSpent || isLastIdTaken ? [NO_ID_LEFT] : []),
   ];
 }
 
+const SAME_AS_TEXT = 'has two messages of one message_id, if that is read as text (a NULL is an empty one); change or delete one of them';
 const NO_ID_LEFT = `has no id left for another message, as ${LAST_ID} is given out; give that message a smaller one: ` +
   `UPDATE messages SET id = (SELECT ifnull(max(id), 0) + 1 FROM messages WHERE id < ${LAST_ID}) WHERE id = ${LAST_ID}; ` +
   "UPDATE sqlite_sequence SET seq = (SELECT max(id) FROM messages) WHERE name = 'messages'";
