@@ -89,12 +89,11 @@ export const readInbox = (origin: string): Statement => ({
 });
 
 /**
- * Begins a generation named `name` where the newest one is of another origin, and last selects the newest one. It waits for no standby:
- * where the generation is lost in a failover, so is all that was handed out in it, and until then there are reads.
+ * For a transaction: begins a generation named `name` where the newest one is of another origin, and last selects the newest one. It waits
+ * for no standby: where it is lost in a failover, so is all that was handed out in it, and until then there are reads.
  */
 export function enterGeneration(name: string, origin: string): Statement[] {
   return [
-    BEGIN,
     { sql: "SELECT set_config('synchronous_commit', 'local', true)" },
     { sql: 'SELECT 1 FROM inbox FOR UPDATE' },
     {
@@ -104,6 +103,5 @@ export function enterGeneration(name: string, origin: string): Statement[] {
       parameters: [name, origin],
     },
     { sql: 'SELECT generation FROM generations ORDER BY number DESC LIMIT 1' },
-    COMMIT,
   ];
 }
