@@ -12,6 +12,7 @@ import type { Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
 import { createShowReady, showLive } from './operations/health.ts';
 import type { Readiness } from './operations/readiness.ts';
+import { createShowStorage } from './operations/show-storage.ts';
 import { createShowArrivals } from './query/arrivals.ts';
 import { createListMessages } from './query/messages.ts';
 import { createShowStats } from './query/stats.ts';
@@ -63,6 +64,7 @@ export function createRoutes(parts: Parts): (sides: readonly Side[]) => Route[] 
     get('/messages/stream', reader, streamMessages),
     get('/stats', reader, createShowStats(storage)),
     get('/stats/minutes', reader, createShowArrivals(storage, Date.now)),
+    get('/storage', reader, createShowStorage(storage)),
     get('/health/live', anybody, showLive, ['public', 'private']),
     get('/health/ready', anybody, showReady),
     get('/metrics', monitoring, showMetrics),

@@ -132,3 +132,8 @@ describe('GET /metrics', () => {
     assert.equal((await quiet.send()).status, 200);
   });
 });
+
+test('GET /storage tells which database keeps the messages', async (t) => {
+  const app = await startTestApp(t);
+  assert.deepEqual(await (await app.get('/storage')).json(), { engine: 'sqlite', version: process.versions['sqlite'], host: null, connected: true });
+});

@@ -20,15 +20,17 @@ const topSenders = element('top-senders', HTMLElement);
 const minutesPlot = element('minutes', HTMLElement);
 const minutesSummary = element('minutes-summary', HTMLElement);
 const readiness = element('readiness', HTMLElement);
+const storage = element('storage', HTMLElement);
 
 /**
  * Asks for all of it and shows it. Rejects with Refused.
  * @param {(sender: string) => void} onSender
  */
 export async function refreshOverview(onSender) {
-  const [stats, arrivals] = await Promise.all([request('stats'), request('stats/minutes')]);
+  const [stats, arrivals, database] = await Promise.all([request('stats'), request('stats/minutes'), request('storage')]);
   showStats(await stats.json(), onSender);
   showMinutes((await arrivals.json()).minutes);
+  showStorage(await database.json());
 }
 
 /**
@@ -49,6 +51,14 @@ function showStats({ total_messages, senders_count, messages_per_sender, first_m
     bar.style.width = `${Math.max(1, (count / largest) * 100)}%`;
     return make('li', '', button, bar, grouped(count));
   }));
+}
+
+const ENGINES = { sqlite: 'SQLite', postgresql: 'PostgreSQL' };
+
+/** @param {{ engine: keyof typeof ENGINES, version: string | null, host: string | null, connected: boolean }} database */
+function showStorage({ engine, version, host, connected }) {
+  const where = host === null ? '' : ` on ${host}`;
+  storage.textContent = `Kept in ${ENGINES[engine]} ${version ?? ''}${where}${connected ? '' : ', not connected'}`;
 }
 
 const PLOT_HEIGHT = 40;
