@@ -20,7 +20,8 @@ interface Layers {
 const SOURCE_LAYERS: Layers = {
   root: SOURCE,
   layers: [
-    ['server.ts', 'healthcheck.ts', 'move.ts'], ['process'], ['app.ts'], ['routes.ts'], ['webhook', 'query', 'stream', 'operations', 'dashboard'],
+    ['server.ts', 'healthcheck.ts', 'move.ts', 'backup.ts', 'restore.ts', 'verify.ts'], ['process'], ['app.ts'], ['routes.ts'],
+    ['webhook', 'query', 'stream', 'operations', 'dashboard'],
     ['http', 'storage'], ['config', 'observe'], ['message.ts', 'errors.ts', 'line-ends.ts', 'rotation.ts', 'version.ts'],
   ],
 };
@@ -28,7 +29,8 @@ const SOURCE_LAYERS: Layers = {
 const SQLITE_LAYERS: Layers = {
   root: join(SOURCE, 'storage/sqlite'),
   layers: [
-    ['adapter.ts'], ['reading', 'writing', 'moving'], ['indexing'], ['file'], ['snapshot-gate.ts', 'thread.ts', 'connection-options.ts', 'failures.ts', 'row-ids.ts'],
+    ['adapter.ts', 'care'], ['reading', 'writing', 'moving'], ['indexing'], ['file'],
+    ['snapshot-gate.ts', 'thread.ts', 'connection-options.ts', 'failures.ts', 'row-ids.ts'],
   ],
 };
 

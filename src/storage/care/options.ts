@@ -1,0 +1,36 @@
+/** What is asked of the care of a database, and what comes of it. */
+/** Tells of the progress of something long: a step, and how much of it is `done` of about how much. Cheap to call often. */
+export type TellProgress = (step: string, amount: Amount) => void;
+
+export interface Amount {
+  readonly unit: 'bytes' | 'messages';
+  readonly done: number;
+  readonly of: number;
+}
+
+export interface CareOptions {
+  readonly tell: TellProgress;
+  /** Ends it before; nothing half made is left behind then. */
+  readonly signal: AbortSignal;
+}
+
+export interface BackupOptions extends CareOptions {
+  /** A name that is not taken, or a folder, which is made where it ends in a slash: then the name has the time in it. */
+  readonly target: string;
+  /** Backups in the folder that are older go; null: none do. */
+  readonly keepDays: number | null;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+}
+
+/** A copy of one moment, that was looked at and is on disk. */
+export interface Backup {
+  readonly file: string;
+  readonly bytes: number;
+  /** Of the file, in hex. */
+  readonly sha256: string;
+  readonly messages: number;
+  readonly newest_sequence: string;
+  /** How many older ones went. */
+  readonly removed: number;
+}

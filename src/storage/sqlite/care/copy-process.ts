@@ -1,0 +1,60 @@
+/**
+ * Copies a database and looks at the copy: a process of its own, as a running statement cannot be interrupted otherwise than by the end of
+ * its process. Entry point, started by `copy.ts`: the arguments are both paths; what becomes of it is said line by line on stdout.
+ */
+import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS } from '../connection-options.ts';
+import { reasonOf } from '../failures.ts';
+import { SELECT_NEWEST } from '../file/generations.ts';
+import type { CopyLine } from './copy.ts';
+
+const STDOUT = 1;
+const tell = (line: CopyLine) => void writeSync(STDOUT, `${JSON.stringify(line)}\n`);
+const open = (path: string) => new DatabaseSync(path, { ...AS_BY_DEFAULT, readOnly: true, timeout: BUSY_TIMEOUT_MS });
+
+/** The newest sequence, which only grows; as far as the file knows it. */
+function readNewest(database: DatabaseSync): bigint {
+  const knowsSequences = database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'").get() !== undefined;
+  return knowsSequences ? BigInt(String(database.prepare(SELECT_NEWEST).get()?.['sequence'])) : 0n;
+}
+
+/** Copies what one moment shows, without what was deleted, and resolves with between which sequences that moment lies. */
+function copy(source: string, target: string): { readonly earliest: bigint; readonly latest: bigint } {
+  const database = open(source);
+  const earliest = readNewest(database);
+  database.prepare('VACUUM INTO ?').run(target);
+  const latest = readNewest(database);
+  database.close();
+  const file = openSync(target, 'r+');
+  fsyncSync(file);
+  closeSync(file);
+  return { earliest, latest };
+}
+
+/** Looks at a copy as if nothing were known of how it was made. */
+function check(target: string, { earliest, latest }: ReturnType<typeof copy>): CopyLine {
+  const database = open(target);
+  const faults = database.prepare('PRAGMA quick_check(1)').get()?.['quick_check'];
+  if (faults !== 'ok') return { kind: 'damaged', fault: String(faults) };
+  const newest = readNewest(database);
+  const messages = Number(database.prepare('SELECT count(*) AS messages FROM messages').get()?.['messages']);
+  const hasCount = database.prepare("SELECT 1 FROM pragma_table_info('inbox') WHERE name = 'messages'").get() !== undefined;
+  const counted = hasCount ? database.prepare('SELECT messages FROM inbox').get()?.['messages'] ?? messages : messages;
+  database.close();
+  if (newest < earliest || newest > latest) {
+    return { kind: 'damaged', fault: `its newest sequence is ${newest}, and that of the source went from ${earliest} to ${latest}` };
+  }
+  if (counted !== messages) return { kind: 'damaged', fault: `it has ${messages} messages, and counts ${String(counted)}` };
+  return { kind: 'checked', messages, newestSequence: String(newest) };
+}
+
+const [source, target] = process.argv.slice(2);
+if (source === undefined || target === undefined) throw new Error('copy-process.ts is started by copy.ts only');
+try {
+  const moment = copy(source, target);
+  tell({ kind: 'copied' });
+  tell(check(target, moment));
+} catch (error) {
+  tell({ kind: 'failed', reason: reasonOf(error) });
+}
