@@ -4,13 +4,24 @@
  */
 import type { DatabaseSettings } from '../../config/database-url.ts';
 import { StartRefused } from '../../errors.ts';
-import type { Backup, BackupOptions } from './options.ts';
+import type { Backup, BackupOptions, Restored, RestoreOptions } from './options.ts';
 
 /** Rejects with StartRefused where an operator has to mend something first. */
 export async function backUp(database: DatabaseSettings, options: BackupOptions): Promise<Backup> {
   const path = pathOf(database, 'pg_dump, or pg_basebackup with an archive of its log');
   const { backUp: backUpFile } = await import('../sqlite/care/backup.ts');
   return await backUpFile(path, options);
+}
+
+/**
+ * Puts a copy of a backup in the place of a database that is not served. What was handed out as a position before is refused from then on.
+ * Whenever it is cut off, the database is what it was or what it should become. Rejects with StartRefused where an operator has to mend
+ * something first.
+ */
+export async function restore(database: DatabaseSettings, options: RestoreOptions): Promise<Restored> {
+  const path = pathOf(database, 'pg_restore, or what its backup was made with');
+  const { restore: restoreFile } = await import('../sqlite/care/restore.ts');
+  return await restoreFile(path, options);
 }
 
 function pathOf(database: DatabaseSettings, tools: string): string {

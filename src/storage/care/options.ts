@@ -34,3 +34,17 @@ export interface Backup {
   /** How many older ones went. */
   readonly removed: number;
 }
+
+export interface RestoreOptions extends CareOptions {
+  readonly source: string;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+}
+
+export interface Restored {
+  readonly file: string;
+  readonly messages: number;
+  readonly newest_sequence: string;
+  /** Where what it has replaced is; null where there was nothing. */
+  readonly replaced: string | null;
+}

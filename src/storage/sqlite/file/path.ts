@@ -7,7 +7,10 @@ import { adviceFor } from './advice.ts';
  * The one true path of a database, with every symbolic link followed: SQLite's own files, the lock and the check for a
  * replaced file all stand beside it. Throws StartRefused where there can be no database.
  */
-export function resolveDatabasePath(path: string): string {
+export const resolveDatabasePath = (path: string): string => requireNoOrphanedLog(resolveReplaceablePath(path));
+
+/** The same for a database that is to be replaced: it may be gone while its log is not. */
+export function resolveReplaceablePath(path: string): string {
   try {
     return resolve(path);
   } catch (error) {
@@ -28,12 +31,12 @@ function resolve(path: string): string {
   if (found === undefined && lstatSync(path, { throwIfNoEntry: false }) !== undefined) {
     throw refuse(`${path} is a link to a file that does not exist; create that file, or name it directly`);
   }
-  if (found === undefined) return requireNoOrphanedLog(join(realpathSync(folder), basename(path)));
+  if (found === undefined) return join(realpathSync(folder), basename(path));
 
   if (!found.isFile()) throw refuse(`${path} is not a file`);
   // SQLite would keep a log of changes beside each name, and neither would know of the other (https://sqlite.org/howtocorrupt.html).
   if (found.nlink > 1) throw refuse(`${path} has another name (a hard link); remove one of them`);
-  return requireNoOrphanedLog(realpathSync(path));
+  return realpathSync(path);
 }
 
 /** SQLite takes an empty file for a new database, and deletes a log that stands beside it (https://sqlite.org/wal.html#the_wal_file). */
