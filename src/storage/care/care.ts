@@ -4,7 +4,7 @@
  */
 import type { DatabaseSettings } from '../../config/database-url.ts';
 import { StartRefused } from '../../errors.ts';
-import type { Backup, BackupOptions, Restored, RestoreOptions } from './options.ts';
+import type { Backup, BackupOptions, Restored, RestoreOptions, Verified, VerifyOptions } from './options.ts';
 
 /** Rejects with StartRefused where an operator has to mend something first. */
 export async function backUp(database: DatabaseSettings, options: BackupOptions): Promise<Backup> {
@@ -22,6 +22,16 @@ export async function restore(database: DatabaseSettings, options: RestoreOption
   const path = pathOf(database, 'pg_restore, or what its backup was made with');
   const { restore: restoreFile } = await import('../sqlite/care/restore.ts');
   return await restoreFile(path, options);
+}
+
+/**
+ * Looks whether a database is whole, and its read index what the messages make it. Rejects with StartRefused where it cannot be looked
+ * at.
+ */
+export async function verify(database: DatabaseSettings, options: VerifyOptions): Promise<Verified> {
+  const path = pathOf(database, 'pg_amcheck');
+  const { verify: verifyFile } = await import('../sqlite/care/verify.ts');
+  return await verifyFile(path, options);
 }
 
 function pathOf(database: DatabaseSettings, tools: string): string {

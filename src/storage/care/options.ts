@@ -1,4 +1,6 @@
 /** What is asked of the care of a database, and what comes of it. */
+import type { LogFields } from '../../observe/log.ts';
+
 /** Tells of the progress of something long: a step, and how much of it is `done` of about how much. Cheap to call often. */
 export type TellProgress = (step: string, amount: Amount) => void;
 
@@ -47,4 +49,14 @@ export interface Restored {
   readonly newest_sequence: string;
   /** Where what it has replaced is; null where there was nothing. */
   readonly replaced: string | null;
+}
+
+export interface VerifyOptions extends Pick<CareOptions, 'tell'> {
+  /** Told of each problem, in words that repeat nothing of any message. */
+  readonly say: (problem: string) => void;
+}
+
+export interface Verified extends LogFields {
+  /** How many were said. */
+  readonly problems: number;
 }
