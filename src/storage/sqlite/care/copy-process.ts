@@ -1,16 +1,15 @@
 /**
  * Copies a database and looks at the copy: a process of its own, as a running statement cannot be interrupted otherwise than by the end of
- * its process. Entry point, started by `copy.ts`: the arguments are both paths; what becomes of it is said line by line on stdout.
+ * its process. Entry point, started by `copy.ts`: the arguments are both paths; what becomes of it is said in messages.
  */
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS } from '../connection-options.ts';
 import { reasonOf } from '../failures.ts';
 import { SELECT_NEWEST } from '../file/generations.ts';
 import type { CopyLine } from './copy.ts';
 
-const STDOUT = 1;
-const tell = (line: CopyLine) => void writeSync(STDOUT, `${JSON.stringify(line)}\n`);
+const tell = (line: CopyLine) => void process.send?.(line);
 const open = (path: string) => new DatabaseSync(path, { ...AS_BY_DEFAULT, readOnly: true, timeout: BUSY_TIMEOUT_MS });
 
 /** The newest sequence, which only grows; as far as the file knows it. */

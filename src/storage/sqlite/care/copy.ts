@@ -1,8 +1,7 @@
 /** A copy of a database as it is at one moment, made beside whoever uses it (https://sqlite.org/lang_vacuum.html#vacuuminto). */
-import { spawn } from 'node:child_process';
+import { fork } from 'node:child_process';
 import { existsSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { dirname, extname } from 'node:path';
-import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { StartRefused, type UnavailableReason } from '../../../errors.ts';
@@ -120,7 +119,7 @@ function requireChecked(last: CopyLine | undefined, names: CopyOptions['names'])
 async function runCopier(source: string, target: string, options: CopyOptions & { readonly bytes: number }): Promise<CopyLine | undefined> {
   const { signal, tell, bytes, names } = options;
   const script = fileURLToPath(new URL(`./copy-process${extname(import.meta.url)}`, import.meta.url));
-  const child = spawn(process.execPath, [...process.execArgv, script, source, target], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = fork(script, [source, target], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
   let last: CopyLine | undefined;
   let stopped: unknown;
   const stop = (reason: unknown): void => {
@@ -137,7 +136,7 @@ async function runCopier(source: string, target: string, options: CopyOptions & 
   }, LOOK_EVERY_MS);
   tell('copying', { unit: 'bytes', done: 0, of: bytes });
   try {
-    createInterface(child.stdout).on('line', (line) => { last = JSON.parse(line); });
+    child.on('message', (line: CopyLine) => { last = line; });
     await new Promise((resolve, reject) => child.on('close', resolve).on('error', reject));
   } finally {
     clearInterval(timer);
