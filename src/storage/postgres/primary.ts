@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { StartRefused } from '../../errors.ts';
 import { connect, type Connection, type ConnectOptions, type Target } from './connection.ts';
 import { ConnectionFailed, LoginRefused, NotPrimary, PostgresError } from './failures.ts';
-import { LOOK_AT_SERVER } from './sql.ts';
+import { KEEP_SESSION, LOOK_AT_SERVER } from './sql.ts';
 
 /** Longest time until a server has let us in; and then until it has told what it is. */
 const CONNECT_TIMEOUT_MS = 1500;
@@ -82,12 +82,13 @@ async function connectToWritable(target: Target, notified: ConnectOptions['notif
     if (server['read_only'] !== 'off') throw new NotPrimary('the server takes no writes');
     const problems = problemsOf(server);
     if (problems.length > 0) throw new StartRefused(problems.map((problem) => `DATABASE_URL: ${target.host} ${problem}`));
+    const isPooled = Number(server['process_id']) !== connection.processId;
+    if (!isPooled) await connection.run([KEEP_SESSION], LOOK_TIMEOUT_MS);
     return {
-      connection, target,
+      connection, target, isPooled,
       version: server['version'] ?? '',
       origin: server['origin'] ?? '',
       hasSynchronousStandby: (server['synchronous_standbys'] ?? '') !== '',
-      isPooled: Number(server['process_id']) !== connection.processId,
     };
   } catch (error) {
     await connection.close();

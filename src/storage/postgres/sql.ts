@@ -19,6 +19,16 @@ export const LOOK_AT_SERVER: Statement = {
         ELSE (SELECT system_identifier FROM pg_control_system()) || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) END AS origin`,
 };
 
+/**
+ * For a session of our own: it may have nothing to do for long, and the server notices in some 20 seconds that a receiver has vanished, as
+ * that may hold the lock that all wait for.
+ */
+export const KEEP_SESSION: Statement = {
+  sql: `
+    SELECT set_config('idle_session_timeout', '0', false), set_config('tcp_keepalives_idle', '10', false),
+      set_config('tcp_keepalives_interval', '3', false), set_config('tcp_keepalives_count', '3', false)`,
+};
+
 /** The channel on which a commit tells of itself. */
 export const CHANNEL = 'webhook_inbox';
 export const LISTEN: Statement = { sql: `LISTEN ${CHANNEL}` };

@@ -7,6 +7,7 @@ import { freePort } from '../../support/free-port.ts';
 import { message } from '../../support/messages.ts';
 import { isInstalled, NOT_INSTALLED, type Postgres, startPostgres } from '../../support/postgres.ts';
 import { appendSurely, openOn } from '../../support/postgres-storage.ts';
+import { NOT_LISTENING } from '../../support/storage.ts';
 import type { Scope } from '../../support/temporary.ts';
 import { waitFor } from '../../support/wait.ts';
 
@@ -138,6 +139,22 @@ function testOn(server: Postgres): void {
     assert.ok((await lost).every(({ status }) => status === 'rejected'));
     await appendSurely(other, message({ message_id: 'm3' }));
     assert.equal((await other.stats()).total, 3);
+  });
+
+  test('keep their sessions where the server ends idle ones, and have it look whether they are still there', async (t) => {
+    const database = await server.createDatabase();
+    await server.sql(`ALTER DATABASE ${database} SET idle_session_timeout = '300ms'`);
+    const lost: string[] = [];
+    const storage = await openOn(t, [{ ...server.target(database), host: server.host }], {
+      observer: { ...NOT_LISTENING, notice: (_, event) => void (event === 'storage_disconnected' && lost.push(event)) },
+    });
+    await storage.append(message());
+    const idleSeconds = async () => Number(await server.sql(
+      `SELECT max(extract(epoch FROM now() - state_change)) FROM pg_stat_activity WHERE datname = '${database}' AND state = 'idle'`));
+    await storage.list({ limit: 1, offset: 0 });
+    await waitFor('a session that has done nothing for longer', async () => await idleSeconds() > 1);
+    assert.equal((await storage.list({ limit: 1, offset: 0 })).total, 1);
+    assert.deepEqual(lost, []);
   });
 
   test('lose no session to a read that takes long, in one step or in several', async (t) => {
