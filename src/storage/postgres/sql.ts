@@ -77,7 +77,7 @@ const sentIn = (json: string) => `
 
 /**
  * Its parameters: how many messages there are, and when they came, but for those that say so themselves. It selects the places of what it
- * has stored, from 1.
+ * has stored, from 1, with commas between; NULL where that is all.
  */
 export const STORE = `
   WITH ${sentIn(`current_setting('${BATCH}')::json`)}, stored AS (
@@ -103,7 +103,7 @@ export const STORE = `
     UPDATE inbox SET messages = messages + (SELECT count(*) FROM stored),
       senders = senders + (SELECT count(*) FROM counted_senders JOIN of_senders USING (from_number, messages))
   )
-  SELECT id - newest + $1 AS place FROM stored CROSS JOIN inbox`;
+  SELECT CASE WHEN count(*) < $1 THEN coalesce(string_agg((id - newest + $1)::text, ','), '') END AS places FROM stored CROSS JOIN inbox`;
 
 /**
  * Its parameter: messages as JSON that were there before. It selects the places of those whose first version says the same. (OFFSET has

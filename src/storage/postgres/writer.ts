@@ -102,8 +102,9 @@ async function store({ session, now, observer }: WriterOptions, messages: readon
     throw new StorageUnavailable('the commit was not replicated');
   }
   if (messages.length > 0) observer.batchCommitted(messages.length, (performance.now() - beganAt) / 1000);
-  const stored = new Set(results[APPENDED.stored]?.rows.map(({ place }) => Number(place) - 1));
-  return outcomesOf(connection, messages, stored);
+  const places = results[APPENDED.stored]?.rows[0]?.['places'] ?? null;
+  if (places === null) return messages.map(() => 'stored');
+  return outcomesOf(connection, messages, new Set(places.split(',').map((place) => Number(place) - 1)));
 }
 
 /** A server that has been told to take no writes goes on answering. */
@@ -126,7 +127,6 @@ async function runAgainOnce(connection: Connection, statements: readonly Stateme
 
 /** Of each message, in their order: the stored ones by their index, and those that were there before, the same or not. */
 async function outcomesOf(connection: Connection, messages: readonly Message[], stored: ReadonlySet<number>): Promise<AppendOutcome[]> {
-  if (stored.size === messages.length) return messages.map(() => 'stored');
   const repeats = messages.filter((_, index) => !stored.has(index));
   const { results } = await connection.run(compare(repeats, WRITE_TIMEOUT_MS), WRITE_TIMEOUT_MS);
   const same = new Set(results[COMPARED]?.rows.map(({ place }) => repeats[Number(place) - 1]));
