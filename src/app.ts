@@ -48,6 +48,7 @@ export interface AppOptions {
   readonly openStorage?: typeof openConfiguredStorage;
 }
 
+const MS_PER_DAY = 24 * 60 * 60 * 1000;
 /** How much of the time to stop is for connections; the rest is for the storage to close. */
 const DRAIN_SHARE = 0.8;
 /** Longest time for them where a time is given, in milliseconds: nothing that they wait for may ever come then. */
@@ -62,6 +63,9 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
   const storage = await openStorage({
     config, credentials: () => credentials.database,
     queryTimeoutMs: config.queryTimeoutMs,
+    retention: {
+      keepMs: config.retentionDays === null ? null : config.retentionDays * MS_PER_DAY, rememberMs: config.dedupDays * MS_PER_DAY,
+    },
     now: Date.now,
     observer: {
       notice: log, failing: background.failing, failedOver: metrics.failedOver, replicationCut: metrics.replicationCut,

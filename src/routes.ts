@@ -5,6 +5,7 @@ import { createDashboard } from './dashboard/dashboard.ts';
 import { requireToken } from './http/bearer.ts';
 import { requireKnownHost } from './http/known-host.ts';
 import type { Side } from './http/ports.ts';
+import { NOT_FOUND } from './http/reply.ts';
 import type { Handler, Route } from './http/router.ts';
 import { refuseOtherSites } from './http/same-site.ts';
 import type { Background } from './observe/background.ts';
@@ -14,6 +15,7 @@ import { createShowReady, showLive } from './operations/health.ts';
 import type { Readiness } from './operations/readiness.ts';
 import { createShowStorage } from './operations/show-storage.ts';
 import { createShowArrivals } from './query/arrivals.ts';
+import { createEraseMessages } from './query/erase.ts';
 import { createListMessages } from './query/messages.ts';
 import { createShowStats } from './query/stats.ts';
 import type { Storage } from './storage/storage.ts';
@@ -61,6 +63,7 @@ export function createRoutes(parts: Parts): (sides: readonly Side[]) => Route[] 
   const all: PlacedRoute[] = [
     { method: 'POST', path: '/webhook', sides: ['public'], guard: anybody, handler: receive },
     get('/messages', reader, createListMessages(storage)),
+    { method: 'DELETE', path: '/messages', sides: ['private'], ...erasing(parts) },
     get('/messages/stream', reader, streamMessages),
     get('/stats', reader, createShowStats(storage)),
     get('/stats/minutes', reader, createShowArrivals(storage, Date.now)),
@@ -71,7 +74,13 @@ export function createRoutes(parts: Parts): (sides: readonly Side[]) => Route[] 
     ...pagesOf(parts).map(([path, handler]) => get(path, anybody, handler)),
   ];
   return (sides) => all.filter((route) => route.sides.some((side) => sides.includes(side)))
-    .map(({ method, path, guard, handler }) => ({ method, path, handler: guard(handler) }));
+    .map(({ guard, ...route }) => ({ ...route, handler: guard(route.handler) }));
+}
+
+/** Without a token for it there is no such route. Whether there is one never changes. */
+function erasing({ credentials, storage, log }: Parts): Pick<PlacedRoute, 'guard' | 'handler' | 'isUnlisted'> {
+  if (credentials().eraseToken === null) return { guard: (handler) => handler, handler: () => NOT_FOUND, isUnlisted: true };
+  return { guard: requireToken(() => credentials().eraseToken, () => {}), handler: createEraseMessages(storage, log) };
 }
 
 function createGuards({ config: { metricsEnabled, allowedHosts }, credentials, metrics }: Parts) {

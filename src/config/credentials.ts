@@ -18,6 +18,8 @@ export interface Credentials {
   readonly readToken: Rotation<TokenDigest> | null;
   /** Null: metrics are open. */
   readonly metricsToken: Rotation<TokenDigest> | null;
+  /** Null: nothing is erased on request. */
+  readonly eraseToken: Rotation<TokenDigest> | null;
   /** Null: plain HTTP. */
   readonly tls: TlsCredentials | null;
   /** Null: the database is a file. */
@@ -71,10 +73,16 @@ export function readCredentials(
   if (metricsToken !== null && readToken !== null && matchingKey(readToken, (token) => token.equals(metricsToken)) !== null) {
     secrets.warn('METRICS_TOKEN')('is also a READ_TOKEN: the monitoring system can read the messages');
   }
+  const eraseToken = readOne('ERASE_TOKEN', parseToken);
+  const others = [readToken?.current, readToken?.previous, metricsToken];
+  if (eraseToken !== null && others.some((token) => token?.equals(eraseToken) === true)) {
+    secrets.warn('ERASE_TOKEN')('is also a token for reading: whoever may read can erase');
+  }
   return {
     webhook,
     readToken,
     metricsToken: metricsToken && { current: metricsToken, previous: null },
+    eraseToken: eraseToken && { current: eraseToken, previous: null },
     tls: tls && readTlsCredentials(environment, tls),
     database: readDatabaseCredentials(environment, secrets),
     set: secrets.set,

@@ -10,7 +10,7 @@ export interface PasteFindings {
 
 type Finding = readonly [pattern: RegExp, words: string];
 
-const OWN_NAME = '(?:WEBHOOK_SECRET|READ_TOKEN|METRICS_TOKEN|DATABASE_PASSWORD)(?:_PREVIOUS)?(?:_FILE)?';
+const OWN_NAME = '(?:WEBHOOK_SECRET|READ_TOKEN|METRICS_TOKEN|ERASE_TOKEN|DATABASE_PASSWORD)(?:_PREVIOUS)?(?:_FILE)?';
 
 /** No sender signs with these, and no reader shows them. */
 const CANNOT_BE_MEANT: readonly Finding[] = [

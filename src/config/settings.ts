@@ -43,6 +43,10 @@ export interface Settings {
   readonly dashboardEnabled: boolean;
   /** Longest time for a read, waiting included, in milliseconds. */
   readonly queryTimeoutMs: number;
+  /** Messages that were received longer ago vanish, in days; null: none do. */
+  readonly retentionDays: number | null;
+  /** For so many days after that their ids are known. */
+  readonly dedupDays: number;
   /** From SIGTERM on, how long the service still takes what comes while it says that it is not ready, in milliseconds. */
   readonly shutdownDelayMs: number;
   /** Longest time from then to the end of the process, in milliseconds. */
@@ -68,6 +72,7 @@ const LARGEST_TIMEOUT_MS = 10 * 60 * 1000;
 const LARGEST_IDLE_TIMEOUT_MS = 60 * 60 * 1000;
 const LARGEST_TOLERANCE_SECONDS = 24 * 60 * 60;
 const LARGEST_PORT = 65535;
+const LARGEST_DAYS = 36_500;
 
 const HOST_OR_SUFFIX = /^\.?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/;
 
@@ -112,6 +117,9 @@ export function readSettings(environment: Environment): Settings {
     requestTimeoutMs: milliseconds('REQUEST_TIMEOUT_MS', 30_000),
     idleTimeoutMs: wholeNumber('IDLE_TIMEOUT_MS', 75_000, 1, LARGEST_IDLE_TIMEOUT_MS),
     queryTimeoutMs: milliseconds('QUERY_TIMEOUT_MS', 5000),
+    retentionDays: environment.isSet('RETENTION_DAYS') ? wholeNumber('RETENTION_DAYS', 0, 1, LARGEST_DAYS) : null,
+    // More than any sender tries again: the longest are nine days.
+    dedupDays: wholeNumber('DEDUP_DAYS', 30, 0, LARGEST_DAYS),
     shutdownDelayMs: wholeNumber('SHUTDOWN_DELAY_MS', 0, 0, LARGEST_TIMEOUT_MS),
     shutdownTimeoutMs: milliseconds('SHUTDOWN_TIMEOUT_MS', 8000),
   };

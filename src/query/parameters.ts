@@ -1,5 +1,5 @@
 import { type Fault, hasAtMostCharacters, instantOf, TIMESTAMP_RULE } from '../message.ts';
-import type { MessageFilter, MessageQuery } from '../storage/storage.ts';
+import type { Erasure, MessageFilter, MessageQuery } from '../storage/storage.ts';
 import { type Field, FIELDS } from './fields.ts';
 import { readCursor, readStreamPosition, type StreamPosition } from './positions.ts';
 
@@ -70,6 +70,26 @@ export function readStreamQuery(queryString: string, lastEventId: string): Query
   });
 }
 
+const ERASED_BY = ['from', 'to', 'message_id'] as const;
+
+/**
+ * Reads the query string of DELETE /messages: exactly one of these, once, and nothing else. What cannot be undone is done only where it
+ * is said without a doubt.
+ */
+export function readErasure(queryString: string): QueryReading<{ readonly which: Erasure }> {
+  const pairs = decodePairs(queryString);
+  if (pairs === null) return { kind: 'malformed' };
+  const faults = pairs.filter(([name, value]) => !ERASED_BY.some((known) => known === name) || value === '')
+    .map(([name]): Fault => ({ loc: ['query', name], msg: `must be one of ${ERASED_BY.join(', ')}, with a value`, type: 'erasure' }));
+  const [[name, value = ''] = [], ...more] = pairs;
+  if (faults.length === 0 && (name === undefined || more.length > 0)) {
+    faults.push({ loc: ['query'], msg: `must be exactly one of ${ERASED_BY.join(', ')}`, type: 'erasure' });
+  }
+  if (faults.length > 0) return { kind: 'invalid', faults };
+  if (name === 'message_id') return { kind: 'valid', which: { message_id: value } };
+  return { kind: 'valid', which: name === 'to' ? { to: restorePlus(value) } : { from: restorePlus(value) } };
+}
+
 /** The query string of the page that follows one: the same but for where it begins. */
 export function queryOfNextPage(queryString: string, cursor: string): string {
   const same = [...decodeForm(queryString) ?? []].filter(([name, value]) => KEPT_WHILE_PAGING.includes(name) && value !== '');
@@ -136,13 +156,17 @@ function restorePlus(from: string): string {
 
 /** The last value of each parameter (WHATWG URL, application/x-www-form-urlencoded), or null where it does not decode. */
 function decodeForm(queryString: string): Map<string, string> | null {
-  const parameters = new Map<string, string>();
+  const pairs = decodePairs(queryString);
+  return pairs && new Map(pairs);
+}
+
+/** All of them, in their order; without those that are empty as a whole, as between two `&`. */
+function decodePairs(queryString: string): [string, string][] | null {
   try {
-    for (const pair of queryString.split('&')) {
+    return queryString.split('&').filter((pair) => pair !== '').map((pair) => {
       const [name = '', ...value] = pair.replaceAll('+', ' ').split('=');
-      parameters.set(decodeURIComponent(name), decodeURIComponent(value.join('=')));
-    }
-    return parameters;
+      return [decodeURIComponent(name), decodeURIComponent(value.join('='))];
+    });
   } catch {
     return null;
   }

@@ -61,6 +61,9 @@ export interface Receipt {
  */
 export type Sequence = string;
 
+/** Which messages to erase: exactly one of these. */
+export type Erasure = { readonly from: string } | { readonly to: string } | { readonly message_id: string };
+
 /** Stored messages in the order in which they were stored. */
 export interface StoredQuery extends MessageFilter {
   /** Skips what is not after this. */
@@ -127,6 +130,13 @@ export interface Storage {
    * a power cut. When it rejects, the message may be sent again; it is not acknowledged.
    */
   append(message: Message): Promise<AppendOutcome>;
+  /**
+   * Erases every message that matches and was stored before the call, durably: none of them is in any answer when it resolves, with how
+   * many those were; what is left of them in files goes within a minute. `requestId` is noted with the count and the time, and nothing
+   * else of them. In bounded steps: where it rejects some may be erased, and the same call again goes on. Repeats of what was erased are
+   * answered as repeats, for ever.
+   */
+  erase(which: Erasure, requestId: string): Promise<number>;
   /** Whether an append would be queued now. False: it would reject at once. */
   hasRoom(): boolean;
   /** Every message whose append resolved before the call is seen; `items` and `total` are of one moment. */
@@ -179,6 +189,8 @@ export interface StorageOptions {
   readonly queryTimeoutMs: number;
   /** Milliseconds since 1970; stamped on each stored batch. */
   readonly now: () => number;
+  /** `keepMs`: messages received longer ago vanish; null: none do. `rememberMs`: for so long after that their ids are known. */
+  readonly retention: { readonly keepMs: number | null; readonly rememberMs: number };
   readonly observer: StorageObserver;
 }
 

@@ -25,7 +25,7 @@ describe('every answer', () => {
   const requests: Record<string, [string, number]> = {
     'a route': [get('/health/live', 'Connection: close'), 200],
     'no route': [get('/nothing', 'Connection: close'), 404],
-    'another method': [`DELETE /messages HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`, 405],
+    'another method': [`PUT /messages HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`, 405],
     'a refused signature': ['POST /webhook HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n', 401],
     'an unknown expectation': [get('/stats', 'Expect: 200-ok'), 417],
     'a request without Host': ['GET / HTTP/1.1\r\n\r\n', 400],

@@ -2,7 +2,7 @@ import { openPostgresStorage, type PostgresStorageOptions } from '../../src/stor
 import type { Target } from '../../src/storage/postgres/connection.ts';
 import type { Message } from '../../src/message.ts';
 import type { AppendOutcome, Storage, StorageObserver } from '../../src/storage/storage.ts';
-import { NOT_LISTENING } from './storage.ts';
+import { NO_RETENTION, NOT_LISTENING } from './storage.ts';
 import type { Scope } from './temporary.ts';
 import { PATIENCE_MS, waitFor } from './wait.ts';
 
@@ -13,7 +13,7 @@ export interface PostgresTestOptions extends Partial<Omit<PostgresStorageOptions
 /** Opens a storage on the servers and closes it after the test. */
 export async function openOn(scope: Scope, targets: readonly Target[], { observer = {}, ...options }: PostgresTestOptions = {}): Promise<Storage> {
   const storage = await openPostgresStorage({
-    targets: () => targets, mayListen: true, requiresStandby: false, queryTimeoutMs: PATIENCE_MS, now: Date.now, ...options,
+    targets: () => targets, mayListen: true, requiresStandby: false, queryTimeoutMs: PATIENCE_MS, now: Date.now, retention: NO_RETENTION, ...options,
     observer: { ...NOT_LISTENING, ...observer },
   });
   scope.after(() => storage.close());

@@ -3,13 +3,16 @@ import type { Storage, StorageObserver } from '../../src/storage/storage.ts';
 import type { Scope } from './temporary.ts';
 import { PATIENCE_MS } from './wait.ts';
 
+/** Nothing expires. */
+export const NO_RETENTION = { keepMs: null, rememberMs: 0 };
+
 /** Tells nobody. */
 export const NOT_LISTENING: StorageObserver = { batchCommitted() {}, arrived() {}, failedOver() {}, replicationCut() {}, notice() {}, failing() {} };
 
 /** Opens an SQLite storage and closes it after the test. */
 export async function openTestStorage(scope: Scope, path: string, observer: Partial<StorageObserver> = {}): Promise<Storage> {
   const storage = await openSqliteStorage({
-    path, queryTimeoutMs: PATIENCE_MS, now: Date.now, observer: { ...NOT_LISTENING, ...observer },
+    path, queryTimeoutMs: PATIENCE_MS, now: Date.now, retention: NO_RETENTION, observer: { ...NOT_LISTENING, ...observer },
   });
   scope.after(() => storage.close());
   return storage;
