@@ -1,7 +1,7 @@
 import type { Log } from './log.ts';
 
 /** What is done in the background, and tried again by itself where it fails. */
-export const BACKGROUND_STEPS = ['checkpoint', 'index', 'reader'] as const;
+export const BACKGROUND_STEPS = ['checkpoint', 'index', 'reader', 'retention', 'removal'] as const;
 export type BackgroundStep = (typeof BACKGROUND_STEPS)[number];
 
 /** Which steps fail now. */

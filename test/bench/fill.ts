@@ -2,6 +2,7 @@ import { setImmediate as yieldToSignals, setTimeout as delay } from 'node:timers
 import type { Message } from '../../src/message.ts';
 import { createAppend } from '../../src/storage/sqlite/file/append.ts';
 import { openForWriting } from '../../src/storage/sqlite/file/open.ts';
+import { createRemembered } from '../../src/storage/sqlite/file/remembered.ts';
 import { inScope } from './scope.ts';
 import { get, startService } from './processes.ts';
 import { random, randomMessage } from './traffic.ts';
@@ -38,7 +39,7 @@ export async function fill(path: string, rows: number, progress: (text: string) 
 async function insertAll(path: string, rows: number, progress: (text: string) => void): Promise<void> {
   const { database } = openForWriting(path, () => {}, () => false);
   database.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
-  const append = createAppend(database);
+  const append = createAppend(database, createRemembered(database));
   const begin = Date.now() - SPAN_MS;
   let reported = performance.now();
   for (let done = 0, transactions = 1; done < rows; transactions += 1) {

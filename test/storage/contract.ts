@@ -1,20 +1,13 @@
 /** What every storage adapter has to do. An adapter's own test calls this with a way to open an empty storage. */
 import assert from 'node:assert/strict';
-import { describe, test, type TestContext } from 'node:test';
+import { describe, test } from 'node:test';
 import { StorageUnavailable } from '../../src/errors.ts';
 import type { Message } from '../../src/message.ts';
 import {
   STORED_PART_BYTES, type Arrivals, type MessageQuery, type Position, type Storage, type StoredMessages, type StoredQuery,
 } from '../../src/storage/storage.ts';
 import { message } from '../support/messages.ts';
-
-export interface StorageUnderTest {
-  readonly storage: Storage;
-  /** Closes the storage and opens it again on the same data. */
-  reopen(): Promise<Storage>;
-}
-
-export type OpenStorageUnderTest = (t: TestContext) => Promise<StorageUnderTest>;
+import { testRemovalContract, type OpenStorageUnderTest } from './removal-contract.ts';
 
 const EVERYTHING = { limit: 100, offset: 0 };
 const MANY = 5000;
@@ -352,6 +345,8 @@ export function testStorageContract(name: string, open: OpenStorageUnderTest): v
         assert.equal(stats.topSenders.length, 10);
       });
     });
+
+    testRemovalContract(open);
 
     test('probe takes a durable write and stores no message', async (t) => {
       const { storage } = await open(t);

@@ -53,6 +53,7 @@ export async function openPostgresStorage(options: PostgresStorageOptions): Prom
 
   return {
     append: groupCommit.add,
+    erase: () => Promise.reject(new StorageUnavailable('the database failed')),
     hasRoom: groupCommit.hasRoom,
     ...createReads(readers.ask, BEFORE_ALL),
     async probe() {

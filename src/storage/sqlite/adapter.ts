@@ -19,6 +19,7 @@ import { createCheckedRead } from './reading/checked-read.ts';
 import { startReader } from './reading/reader.ts';
 import { BEFORE_ALL_IDS } from './row-ids.ts';
 import { createGateMemory } from './snapshot-gate.ts';
+import { startRemovals } from './writing/removals.ts';
 import { startWriter, type Writer } from './writing/writer.ts';
 
 
@@ -27,17 +28,22 @@ export interface SqliteStorageOptions extends StorageOptions {
 }
 
 /** Opens the database, upgrading it where needed. Throws StartRefused where an operator has to mend something first. */
-export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, observer }: SqliteStorageOptions): Promise<Storage> {
+export async function openSqliteStorage(
+  { path: givenPath, queryTimeoutMs, now, retention, observer }: SqliteStorageOptions,
+): Promise<Storage> {
   const path = resolveDatabasePath(givenPath);
   // Large sorts spill into temporary files; beside the database is the one place sure to be writable.
   process.env['SQLITE_TMPDIR'] ??= dirname(path);
   const gated = { path, gate: createGateMemory() };
   const writer = await startWriter(gated, now, observer);
   const { opened } = writer;
-  const [indexer, readers] = await Promise.all([
-    startIndexer(path, opened.messages, observer),
-    startReaders(queryTimeoutMs, (readClass, nextJob) => startReader({ ...gated, givesWay: readClass === 'long' }, nextJob, observer)),
-  ]);
+  const removals = startRemovals({
+    step: writer.step, retention, now, observer, onHidden: () => void indexing.then(({ hidden }) => hidden()),
+  });
+  const indexing = startIndexer(path, opened, observer, removals.takenOut);
+  const readers = await startReaders(queryTimeoutMs, (readClass, nextJob) =>
+    startReader({ ...gated, givesWay: readClass === 'long' }, nextJob, observer));
+  const indexer = await indexing;
   let { lastStoredAt } = opened;
 
   // What comes of a batch counts also where it comes too late for its senders.
@@ -52,6 +58,7 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
 
   return {
     append: groupCommit.add,
+    erase: removals.erase,
     hasRoom: groupCommit.hasRoom,
     ...createReads(createCheckedRead(readers.ask, indexer, observer), String(BEFORE_ALL_IDS)),
     async probe() {
@@ -71,6 +78,7 @@ export async function openSqliteStorage({ path: givenPath, queryTimeoutMs, now, 
     generation: opened.generation,
     failure: writer.failure,
     async close() {
+      removals.close();
       await groupCommit.close();
       // The last connection to a file copies its log into it and takes it away, if that is one that writes.
       const closing = [readers, indexer, writer];

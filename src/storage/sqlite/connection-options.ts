@@ -1,3 +1,4 @@
+import type { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 
 /**
@@ -10,3 +11,13 @@ export const AS_BY_DEFAULT = { enableForeignKeyConstraints: false, enableDoubleQ
 
 /** For ATTACH: a URI (https://sqlite.org/uri.html), as only that can say that the file is for reading. */
 export const readOnlyUri = (path: string) => `${pathToFileURL(path).href}?mode=ro`;
+
+/** Does what takes locks, but waits for none. */
+export function withoutWaiting<Result>(database: DatabaseSync, work: () => Result): Result {
+  database.exec('PRAGMA busy_timeout = 0');
+  try {
+    return work();
+  } finally {
+    database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+  }
+}

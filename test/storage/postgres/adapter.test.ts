@@ -13,15 +13,16 @@ else test('the PostgreSQL storage', { skip: NOT_INSTALLED }, () => {});
 async function testOn(server: Postgres): Promise<void> {
   const open = (t: TestContext, database: string, options: PostgresTestOptions = {}) => openOn(t, [server.target(database)], options);
 
-  testStorageContract('PostgreSQL', async (t) => {
+  testStorageContract('PostgreSQL', async (t, options) => {
     const database = await server.createDatabase();
-    let storage = await open(t, database);
+    let storage = await open(t, database, options);
     return {
       storage,
       async reopen() {
         await storage.close();
-        return (storage = await open(t, database));
+        return (storage = await open(t, database, options));
       },
+      removed: async () => {},
     };
   });
 

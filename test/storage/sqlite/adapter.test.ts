@@ -9,22 +9,36 @@ import { openTestStorage } from '../../support/storage.ts';
 import { type Scope, temporaryFolder } from '../../support/temporary.ts';
 import { waitFor } from '../../support/wait.ts';
 import { testStorageContract } from '../contract.ts';
+import type { LifeOptions } from '../removal-contract.ts';
 
-testStorageContract('the SQLite adapter', async (t) => {
+testStorageContract('the SQLite adapter', async (t, options) => {
   const path = join(temporaryFolder(t), 'app.db');
-  const storage = await openComplete(t, path);
+  let storage = await openComplete(t, path, options);
   return {
     storage,
     async reopen() {
       await storage.close();
-      return openComplete(t, path);
+      return (storage = await openComplete(t, path, options));
+    },
+    async removed() {
+      const { total } = await storage.list({ limit: 1, offset: 0 });
+      await waitFor('the removal', () => countRows(path) === total);
     },
   };
 });
 
+function countRows(path: string): unknown {
+  const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
+  try {
+    return database.prepare('SELECT count(*) AS rows FROM messages').get()?.['rows'];
+  } finally {
+    database.close();
+  }
+}
+
 /** Its start does not wait for long until the index can be used. */
-async function openComplete(scope: Scope, path: string): Promise<Storage> {
-  const storage = await openTestStorage(scope, path);
+async function openComplete(scope: Scope, path: string, options: LifeOptions = {}): Promise<Storage> {
+  const storage = await openTestStorage(scope, path, {}, options);
   await waitFor('the read index', () => storage.degraded().length === 0);
   return storage;
 }

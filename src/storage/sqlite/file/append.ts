@@ -3,6 +3,8 @@ import { instantOf, type Message } from '../../../message.ts';
 import type { MovedMessage } from '../../move/sides.ts';
 import type { AppendOutcome } from '../../storage.ts';
 import { acceptAnyRowId } from '../row-ids.ts';
+import { IN_ANY_WAY, isVisible } from './hidden.ts';
+import type { Remembered } from './remembered.ts';
 
 /** Messages that came together: all that decides what their rows hold. */
 export interface Batch {
@@ -27,18 +29,24 @@ function createCount(database: DatabaseSync): (stored: number) => void {
   return (stored) => void count.run(stored);
 }
 
-/** Stores the messages of a batch, inside the caller's transaction, and tells how each one ended. Throws SQLite's errors. */
-export function createAppend(database: DatabaseSync): (batch: Batch) => AppendOutcome[] {
+/**
+ * Stores the messages of a batch, inside the caller's transaction, and tells how each one ended: one whose id is
+ * `remembered` as a repeat. Throws SQLite's errors.
+ */
+export function createAppend(database: DatabaseSync, remembered: Remembered): (batch: Batch) => AppendOutcome[] {
   const insert = createInsert(database);
   const count = createCount(database);
-  const stored = database.prepare('SELECT from_number, to_number, ts, text FROM messages WHERE message_id = ?');
+  const stored = database.prepare(`
+    SELECT from_number, to_number, ts, text, ${isVisible('messages.id', IN_ANY_WAY)} AS is_visible FROM messages WHERE message_id = ?`);
 
   const isSame = (message: Message): boolean => {
     const first = stored.get(message.message_id);
-    return first?.['from_number'] === message.from && first['to_number'] === message.to &&
+    // Of a message that is gone nothing can be told any more, and so not of one that is going.
+    return first?.['is_visible'] === 0 || first?.['from_number'] === message.from && first['to_number'] === message.to &&
       first['ts'] === message.ts && first['text'] === message.text;
   };
   const store = (message: Message, received_at: number): AppendOutcome => {
+    if (remembered.has(message.message_id, received_at)) return 'duplicate';
     if (insert(message, received_at)) return 'stored';
     return isSame(message) ? 'duplicate' : 'conflicting_duplicate';
   };

@@ -16,8 +16,9 @@ export interface Opened {
   readonly engineVersion: string;
   /** The name of this start (`generations.ts`). */
   readonly generation: string;
-  /** How many messages are stored. */
+  /** How many messages are stored and not hidden, and how many were ever hidden. */
   readonly messages: number;
+  readonly vanished: number;
   /** When the newest row was stored before this start, in milliseconds since 1970. */
   readonly lastStoredAt: number | undefined;
 }
@@ -36,7 +37,8 @@ export function openForWriting(
     const usable = requireUsable(database, path);
     // Checkpoints are the writer's to make: SQLite keeps the failed sync of an automatic one to itself.
     database.exec(`
-      PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${CACHE_KIB}`);
+      PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -${CACHE_KIB};
+      PRAGMA secure_delete = ON`);
     if (readPragma(database, 'journal_mode') !== 'wal') {
       throw new StartRefused([`DATABASE_URL: ${path} cannot use write-ahead logging; put it on a local file system`]);
     }
@@ -56,11 +58,12 @@ export function openForWriting(
 /** Its first write shows whether the database takes any. */
 function begin(database: DatabaseSync): Opened {
   const generation = beginGeneration(database);
-  const { engine, messages, newest } = database.prepare(`
-    SELECT sqlite_version() AS engine, messages, (SELECT received_at FROM messages ORDER BY id DESC LIMIT 1) AS newest
+  const { engine, messages, vanished, newest } = database.prepare(`
+    SELECT sqlite_version() AS engine, messages, vanished, (SELECT received_at FROM messages ORDER BY id DESC LIMIT 1) AS newest
     FROM inbox`).get() ?? {};
   return {
-    generation, engineVersion: String(engine), messages: Number(messages), lastStoredAt: typeof newest === 'number' ? newest : undefined,
+    generation, engineVersion: String(engine), messages: Number(messages), vanished: Number(vanished),
+    lastStoredAt: typeof newest === 'number' ? newest : undefined,
   };
 }
 

@@ -36,8 +36,10 @@ export function isIndexOfAnotherDatabase(database: DatabaseSync, path: string): 
 /** Whether an index, with the messages attached as `inbox_file`, was made of them as they are, by this version. Throws SQLite's errors. */
 export function isIndexUsable(index: DatabaseSync): boolean {
   if (index.prepare('PRAGMA user_version').get()?.['user_version'] !== INDEX_VERSION) return false;
-  const { generation, through, is_unedited } = index.prepare(`
-    SELECT generation, CAST(indexed_through AS TEXT) AS through, progress.edits = inbox.edits AS is_unedited
+  // It is not synced as the messages are: after a power cut, messages that are gone may be in it again.
+  const { generation, through, is_current } = index.prepare(`
+    SELECT generation, CAST(indexed_through AS TEXT) AS through, progress.edits = inbox.edits
+      AND expired_out_through >= expired_removed AND erased_out_through >= erased_removed AS is_current
     FROM progress, inbox_file.inbox`).get() ?? {};
-  return is_unedited === 1 && holds(index, 'inbox_file', String(generation), String(through));
+  return is_current === 1 && holds(index, 'inbox_file', String(generation), String(through));
 }

@@ -1,8 +1,12 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { MS_PER_MINUTE, TOP_SENDERS } from '../../query.ts';
+import { MS_PER_MINUTE } from '../../query.ts';
+import { IN_ANY_WAY, isVisible } from '../file/hidden.ts';
+import type { TakenOut } from '../file/removal.ts';
 import { acceptAnyRowId } from '../row-ids.ts';
 import { LAST_PARTITION_MESSAGES, PARTITION_MESSAGES, partitionOf } from './schema.ts';
+import { createTakeOut } from './take-out.ts';
 import { createIndexNextPart } from './text-index/text-index.ts';
+import { createRankSenders } from './top-senders.ts';
 
 /** Most messages that are taken into the index in one transaction. */
 export const CHUNK_MESSAGES = 16_384;
@@ -15,20 +19,25 @@ const NUMBERS_APART = 2 ** 32;
 const TEXTS = { table: 'inbox_file.messages', completeThrough: '(SELECT indexed_through FROM progress)' };
 
 export interface IndexWriter {
-  /** Takes in the next messages, in one transaction, and returns how many those were; 0 where all are in. Throws SQLite's errors. */
+  /** Takes in the next messages, in one transaction, and returns how many were looked at; 0 where all are in. Throws SQLite's errors. */
   takeIn(): number;
+  /** Takes out the next hidden messages, in one transaction; false where none is in the index. Throws SQLite's errors. */
+  takeOut(): boolean;
+  /** Up to where hidden messages are not in the index. */
+  takenOut(): TakenOut;
   /** Makes the texts of the next part searchable, in one transaction; false where it is not full. Throws SQLite's errors. */
   indexNextPart(): boolean;
-  /** How many messages are in the index. */
-  messages(): number;
+  /** How many messages are in the index, and how many hidden ones are not. */
+  accountedFor(): number;
 }
 
 export function createIndexWriter(database: DatabaseSync): IndexWriter {
   const nextChunk = createNextChunk(database);
-  const steps = [countSenders, countArrivals, orderBySender].map((prepare) => prepare(database));
+  const steps = [countSenders, createRankSenders, countArrivals, orderBySender].map((prepare) => prepare(database));
+  const takeOut = createTakeOut(database);
   const splitPartitions = createSplitPartitions(database);
   const indexNextPart = createIndexNextPart(database, TEXTS);
-  const progress = database.prepare('SELECT messages FROM progress');
+  const progress = database.prepare('SELECT messages + taken_out AS messages FROM progress');
 
   function inTransaction<Result>(work: () => Result): Result {
     database.exec('BEGIN IMMEDIATE');
@@ -49,7 +58,9 @@ export function createIndexWriter(database: DatabaseSync): IndexWriter {
       return messages;
     }),
     indexNextPart: () => inTransaction(indexNextPart),
-    messages: () => Number(progress.get()?.['messages']),
+    takeOut: () => inTransaction(takeOut.next),
+    takenOut: takeOut.takenOut,
+    accountedFor: () => Number(progress.get()?.['messages']),
   };
 }
 
@@ -65,13 +76,19 @@ function createNextChunk(database: DatabaseSync): () => number {
   const select = database.prepare(`
     INSERT INTO chunk SELECT id, message_id, from_number, instant, received_at, ${partitionOf('instant, message_id')}
     FROM inbox_file.messages WHERE id > (SELECT indexed_through FROM progress) ORDER BY id LIMIT ${CHUNK_MESSAGES}`);
-  const advance = database.prepare(`
-    UPDATE progress SET indexed_through = (SELECT max(id) FROM chunk), messages = messages + (SELECT count(*) FROM chunk)`);
-  for (const statement of [select, advance]) acceptAnyRowId(statement);
+  const through = database.prepare('UPDATE progress SET indexed_through = (SELECT max(id) FROM chunk)');
+  // Of those that are hidden, the ones that count as taken out already.
+  const leaveOut = database.prepare(`
+    DELETE FROM chunk WHERE NOT (${isVisible('chunk.id', IN_ANY_WAY, 'inbox_file')}) AND (
+      id IN (SELECT id FROM inbox_file.hidden WHERE number <= (SELECT erased_out_through FROM progress))
+      OR (id <= (SELECT expired_out_through FROM progress) AND id NOT IN (SELECT id FROM inbox_file.hidden)))`);
+  const count = database.prepare('UPDATE progress SET messages = messages + (SELECT count(*) FROM chunk)');
+  for (const statement of [select, through, leaveOut, count]) acceptAnyRowId(statement);
   return () => {
     database.exec('DELETE FROM chunk');
     const messages = Number(select.run().changes);
-    if (messages > 0) advance.run();
+    if (messages === 0) return 0;
+    for (const statement of [through, leaveOut, count]) statement.run();
     return messages;
   };
 }
@@ -82,11 +99,7 @@ function countSenders(database: DatabaseSync): Step {
     INSERT INTO chunk_senders SELECT from_number, count(*) FROM chunk GROUP BY from_number;
     INSERT INTO senders SELECT from_number, messages FROM chunk_senders WHERE true
       ON CONFLICT(from_number) DO UPDATE SET messages = messages + excluded.messages;
-    UPDATE progress SET senders = senders + (SELECT count(*) FROM chunk_senders JOIN senders USING (from_number, messages));
-    INSERT OR REPLACE INTO top_senders SELECT from_number, senders.messages FROM chunk_senders JOIN senders USING (from_number)
-      ORDER BY senders.messages DESC, from_number LIMIT ${TOP_SENDERS};
-    DELETE FROM top_senders WHERE from_number NOT IN (
-      SELECT from_number FROM top_senders ORDER BY messages DESC, from_number LIMIT ${TOP_SENDERS})`;
+    UPDATE progress SET senders = senders + (SELECT count(*) FROM chunk_senders JOIN senders USING (from_number, messages))`;
   return () => database.exec(sql);
 }
 

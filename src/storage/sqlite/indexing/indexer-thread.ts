@@ -8,6 +8,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { StorageUnavailable, type UnavailableReason } from '../../../errors.ts';
 import { isDamage, reasonOf } from '../failures.ts';
+import { countVisible } from '../file/hidden.ts';
 import { identityOf } from '../file/identity.ts';
 import { checkpoint, createLogMeter } from '../file/write-ahead-log.ts';
 import type { ThreadData } from '../thread.ts';
@@ -27,7 +28,7 @@ interface OpenIndex extends IndexWriter {
   /** Throws StorageUnavailable where its path no longer leads to it, or it was cut short: it never shrinks by itself. */
   requireInPlace(): void;
   checkpointIfDue(): void;
-  /** How many messages there are. */
+  /** How many messages there are, and how many have vanished. */
   stored(): number;
   /** Whether each of its pages can be read and says what it should. Some seconds for 10 million messages. */
   isWhole(): boolean;
@@ -62,7 +63,7 @@ function open(): OpenIndex {
   const identity = identityOf(indexPath);
   let bytes = 0;
   const countStored = database.prepare(`
-    SELECT ifnull(messages, (SELECT count(*) FROM inbox_file.messages)) AS messages FROM inbox_file.inbox`);
+    SELECT vanished + ifnull(messages, ${countVisible('inbox_file')}) AS messages FROM inbox_file.inbox`);
   const check = database.prepare('PRAGMA main.quick_check(1)');
   const readLog = createLogMeter(database);
   const opened: OpenIndex = {
@@ -86,7 +87,7 @@ function open(): OpenIndex {
     },
     close: () => database.close(),
   };
-  tell({ kind: 'opened', indexed: opened.messages() });
+  tell({ kind: 'opened', indexed: opened.accountedFor() });
   return opened;
 }
 
@@ -112,7 +113,7 @@ function openNew(): DatabaseSync {
 const NEVER_CHANGED = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
 
 /**
- * Takes in, chunk by chunk, what has come since, and tells how many messages are in the index then. While that is so far behind that
+ * Takes out what was hidden, then in, chunk by chunk, what has come since, and tells how many messages are in the index then. While that is so far behind that
  * reads do without it and messages come, it rests for as long as it works, as the processors are the senders' first.
  */
 function catchUp(index: OpenIndex): void {
@@ -121,8 +122,12 @@ function catchUp(index: OpenIndex): void {
     if (performance.now() - toldAt < TELL_EVERY_MS) return;
     toldAt = performance.now();
     index.requireInPlace();
-    tell({ kind: 'indexing', indexed: index.messages() });
+    tell({ kind: 'indexing', indexed: index.accountedFor() });
   };
+  while (index.takeOut()) {
+    index.checkpointIfDue();
+    tellProgress();
+  }
   for (let taken = CHUNK_MESSAGES; taken === CHUNK_MESSAGES;) {
     const [began, stored] = [performance.now(), index.stored()];
     requireRoom();
@@ -130,10 +135,10 @@ function catchUp(index: OpenIndex): void {
     while (index.indexNextPart()) tellProgress();
     index.checkpointIfDue();
     tellProgress();
-    const isFarBehind = index.stored() - index.messages() > MOST_UNINDEXED;
+    const isFarBehind = index.stored() - index.accountedFor() > MOST_UNINDEXED;
     if (isFarBehind && index.stored() > stored) Atomics.wait(NEVER_CHANGED, 0, 0, performance.now() - began);
   }
-  tell({ kind: 'indexed', indexed: index.messages() });
+  tell({ kind: 'indexed', indexed: index.accountedFor(), takenOut: index.takenOut() });
 }
 
 function requireRoom(): void {

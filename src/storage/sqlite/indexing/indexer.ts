@@ -1,5 +1,7 @@
 import type { UnavailableReason } from '../../../errors.ts';
 import type { StorageObserver } from '../../storage.ts';
+import type { Opened } from '../file/open.ts';
+import type { TakenOut } from '../file/removal.ts';
 import { keepThread } from '../thread.ts';
 import type { IndexerMessage, IndexerRequest } from './protocol.ts';
 import { MOST_UNINDEXED } from './schema.ts';
@@ -8,6 +10,8 @@ import { MOST_UNINDEXED } from './schema.ts';
 export interface Indexer {
   /** Tells that so many messages were stored. */
   stored(messages: number): void;
+  /** Tells that messages were hidden: each read looks at those that are in the index. */
+  hidden(): void;
   /** Tells that a read has ended. */
   readEnded(): void;
   /** Tells that a read has met damage: where that is in the index, it is made anew. */
@@ -40,13 +44,16 @@ const WAIT_FOR_OPENING_MS = 300;
 
 /**
  * Starts the indexer thread, and resolves once it has opened the index, could not, or takes longer. From then on it is brought up to
- * date, and made anew where it cannot be used, while the service goes on: never rejects. `stored`: how many messages there are.
+ * date, and made anew where it cannot be used, while the service goes on: never rejects. `onTakenOut` is told up to where hidden messages
+ * are not in it, each time that it is up to date.
  */
-export async function startIndexer(path: string, stored: number, observer: StorageObserver): Promise<Indexer> {
+export async function startIndexer(
+  path: string, { messages, vanished }: Pick<Opened, 'messages' | 'vanished'>, observer: StorageObserver, onTakenOut: (takenOut: TakenOut) => void,
+): Promise<Indexer> {
   const firstKnown = Promise.withResolvers<void>();
   const post = (request: IndexerRequest) => thread.post(request);
-  const schedule = createSchedule(stored, () => post({ kind: 'index' }));
-  const state = createState(schedule, observer);
+  const schedule = createSchedule(messages, () => post({ kind: 'index' }));
+  const state = createState(schedule, observer, vanished, onTakenOut);
   let distrustedAt = -Infinity;
   let closed = false;
   const thread = keepThread<IndexerMessage>({
@@ -65,6 +72,7 @@ export async function startIndexer(path: string, stored: number, observer: Stora
 
   return {
     stored: schedule.stored,
+    hidden: schedule.hidden,
     readEnded: schedule.readEnded,
     distrust() {
       if (performance.now() - distrustedAt < DISTRUST_AGAIN_MS) return;
@@ -83,7 +91,7 @@ export async function startIndexer(path: string, stored: number, observer: Stora
 }
 
 /** What is known of the index, from what its thread tells. */
-function createState(schedule: Schedule, observer: StorageObserver) {
+function createState(schedule: Schedule, observer: StorageObserver, vanished: number, onTakenOut: (takenOut: TakenOut) => void) {
   let isOpen = false;
   let isComplete = true;
   let failing: UnavailableReason | undefined;
@@ -117,9 +125,12 @@ function createState(schedule: Schedule, observer: StorageObserver) {
   return {
     heard(message: Exclude<IndexerMessage, { kind: 'started' }>): void {
       switch (message.kind) {
-        case 'opened': return opened(message.indexed);
-        case 'indexing': return indexing(message.indexed);
-        case 'indexed': return upToDate(message.indexed);
+        // What had vanished at the start is not among those that are counted here.
+        case 'opened': return opened(message.indexed - vanished);
+        case 'indexing': return indexing(message.indexed - vanished);
+        case 'indexed':
+          upToDate(message.indexed - vanished);
+          return onTakenOut(message.takenOut);
         case 'failed':
           if (message.isLost) lose(message.reason);
           else fail(message.reason);
@@ -141,6 +152,8 @@ function createSchedule(storedBefore: number, ask: () => void) {
   let stored = storedBefore;
   let indexed = 0;
   let asked = true;
+  /** Since it was asked last. */
+  let areHidden = false;
   let timer: NodeJS.Timeout | undefined;
   let isStopped = false;
   let retryMs = RETRY_MS;
@@ -152,6 +165,7 @@ function createSchedule(storedBefore: number, ask: () => void) {
   const askNow = (): void => {
     clearTimeout(timer);
     asked = true;
+    areHidden = false;
     ask();
   };
   const lag = () => Math.max(0, stored - indexed);
@@ -165,6 +179,10 @@ function createSchedule(storedBefore: number, ask: () => void) {
       if (!asked && wasIdle && messages > 0) askAfter(WAIT_MS);
       askFrom(WORTH_INDEXING);
     },
+    hidden(): void {
+      if (asked) areHidden = true;
+      else askNow();
+    },
     readEnded: () => askFrom(MANY_FOR_A_READ),
     /** How many messages are in the index while it is worked on. */
     progressed(messages: number): void {
@@ -176,7 +194,7 @@ function createSchedule(storedBefore: number, ask: () => void) {
       asked = false;
       retryMs = RETRY_MS;
       askAfter(lag() > 0 ? WAIT_MS : LOOK_MS);
-      askFrom(WORTH_INDEXING);
+      askFrom(areHidden ? 0 : WORTH_INDEXING);
     },
     /** Each time in a row later. */
     retry(): void {

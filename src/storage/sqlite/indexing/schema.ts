@@ -9,7 +9,7 @@ import { BEFORE_ALL_IDS } from '../row-ids.ts';
 import { CREATE_TEXT_INDEX } from './text-index/text-index.ts';
 
 /** The `user_version` of an index that this version can read. Another one is made anew. */
-export const INDEX_VERSION = 4;
+export const INDEX_VERSION = 5;
 /** Messages at which the last partition is split, and others: those begin with nearly as many as the last one had, and rest then. */
 export const LAST_PARTITION_MESSAGES = 32_768;
 export const PARTITION_MESSAGES = 65_536;
@@ -26,9 +26,10 @@ export const NOTE_GENERATION = `UPDATE progress SET generation = ${CURRENT_GENER
 
 /**
  * - `progress`, one row: whose index this is (`generations`, `inbox.edits`), the last message that is in it, and how many messages and
- *   senders that makes.
- * - `senders`, `top_senders`: messages of each sender, and of the ten with the most. Counts never shrink, so only a sender
- *   with a new message can enter the ten.
+ *   senders that makes. Of the hidden ones (`file/hidden.ts`), how many are not or no longer in it (`taken_out`): the expired ones up to an
+ *   id, the erased ones up to a number.
+ * - `senders`, `top_senders`: messages of each sender, and of those that come first by messages, then by number, up to the place of
+ *   `last_top_messages` and `last_top_number`; some hundred, so that the ten are known while their messages vanish.
  * - `arrivals`: messages by the minute in which they were received, since 1970.
  * - `partitions`: ranges of the order of messages, numbered in it, each from its first place to before the next one's, with how many
  *   messages lie within. One of `split_at` messages is split.
@@ -39,7 +40,9 @@ export const NOTE_GENERATION = `UPDATE progress SET generation = ${CURRENT_GENER
 const SCHEMA = `
   CREATE TABLE progress(
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1), generation TEXT NOT NULL, edits INTEGER NOT NULL,
-    indexed_through INTEGER NOT NULL, messages INTEGER NOT NULL, senders INTEGER NOT NULL
+    indexed_through INTEGER NOT NULL, messages INTEGER NOT NULL, senders INTEGER NOT NULL,
+    taken_out INTEGER NOT NULL, expired_out_through INTEGER NOT NULL, erased_out_through INTEGER NOT NULL,
+    last_top_messages INTEGER NOT NULL, last_top_number TEXT NOT NULL
   );
   CREATE TABLE senders(from_number TEXT PRIMARY KEY NOT NULL, messages INTEGER NOT NULL) WITHOUT ROWID;
   CREATE TABLE top_senders(from_number TEXT PRIMARY KEY NOT NULL, messages INTEGER NOT NULL) WITHOUT ROWID;
@@ -73,7 +76,7 @@ export function openIndexForWriting(path: string): DatabaseSync {
   try {
     database.exec(`
       PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
-      PRAGMA cache_size = -${CACHE_KIB}; PRAGMA temp_store = MEMORY`);
+      PRAGMA cache_size = -${CACHE_KIB}; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = ON`);
     database.prepare('ATTACH ? AS inbox_file').run(readOnlyUri(path));
     if (database.prepare('SELECT 1 FROM sqlite_schema').get() === undefined) database.exec(CREATE);
     return database;
@@ -86,5 +89,6 @@ export function openIndexForWriting(path: string): DatabaseSync {
 const CREATE = `
   BEGIN;
   ${SCHEMA}
-  INSERT INTO progress SELECT 1, ${CURRENT_GENERATION}, edits, ${BEFORE_ALL_IDS}, 0, 0 FROM inbox_file.inbox;
+  INSERT INTO progress
+    SELECT 1, ${CURRENT_GENERATION}, edits, ${BEFORE_ALL_IDS}, 0, 0, vanished, expired_through, vanished, 0, '' FROM inbox_file.inbox;
   COMMIT`;

@@ -28,7 +28,7 @@ interface Order {
 }
 
 export function createOrderedRange(snapshot: Snapshot, from: string | undefined): OrderedRange {
-  const { keys, terms } = from === undefined ? ORDER_OF_ALL : orderOfSender(from);
+  const { keys, terms } = from === undefined ? orderOfAll(snapshot) : orderOfSender(snapshot, from);
 
   const inOrder = (bounds: Bounds, direction: Direction, limit: number, offset: number): Selection => {
     const { sql, parameters } = keys(bounds);
@@ -69,16 +69,23 @@ export function createOrderedRange(snapshot: Snapshot, from: string | undefined)
   };
 }
 
-const ORDER_OF_ALL: Order = {
-  terms: ['instant', 'message_id'],
-  keys(bounds) {
-    const { sql, parameters } = conditionOf(bounds);
-    return { sql: `SELECT instant, message_id, id FROM messages INDEXED BY messages_by_instant WHERE ${sql}`, parameters };
-  },
-};
+function orderOfAll({ isVisible }: Snapshot): Order {
+  return {
+    terms: ['instant', 'message_id'],
+    keys(bounds) {
+      const { sql, parameters } = conditionOf(bounds);
+      return {
+        sql: `
+          SELECT instant, message_id, id FROM messages INDEXED BY messages_by_instant
+          WHERE ${sql} AND ${isVisible('messages.id')}`,
+        parameters,
+      };
+    },
+  };
+}
 
 /** What is in the index, partition by partition, and what is not there yet, merged by the partition that it will be in. */
-function orderOfSender(from: string): Order {
+function orderOfSender({ isVisible }: Snapshot, from: string): Order {
   return {
     terms: ['partition', 'instant', 'message_id'],
     keys(bounds) {
@@ -86,10 +93,10 @@ function orderOfSender(from: string): Order {
       const sql = `
         SELECT instant, message_id, id, partition
         FROM read_index.partitions CROSS JOIN read_index.by_sender USING (partition)
-        WHERE partition >= ${partitionOf('?, ?')} AND from_number = ? AND ${within.sql}
+        WHERE partition >= ${partitionOf('?, ?')} AND from_number = ? AND ${within.sql} AND ${isVisible('by_sender.id')}
         UNION ALL
         SELECT instant, message_id, id, ${partitionOf('instant, message_id')}
-        FROM messages NOT INDEXED WHERE ${UNINDEXED} AND from_number = ? AND ${within.sql}`;
+        FROM messages NOT INDEXED WHERE ${UNINDEXED} AND from_number = ? AND ${within.sql} AND ${isVisible('messages.id')}`;
       return { sql, parameters: [bounds.begin.instant, bounds.begin.message_id, from, ...within.parameters, from, ...within.parameters] };
     },
   };

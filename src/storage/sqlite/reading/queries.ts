@@ -52,7 +52,7 @@ function find(snapshot: Snapshot, query: MessageQuery): Found {
 function findOne(snapshot: Snapshot, query: MessageQuery, message_id: string): Found {
   const { from, since, q, offset } = query;
   const conditions = [
-    { sql: 'message_id = ?', parameters: [message_id] },
+    { sql: `message_id = ? AND ${snapshot.isVisible('messages.id')}`, parameters: [message_id] },
     ...(from === undefined ? [] : [{ sql: 'from_number = ?', parameters: [from] }]),
     ...(since === undefined ? [] : [{ sql: 'instant >= ?', parameters: [since] }]),
     ...(q === undefined ? [] : [{ sql: MATCHES, parameters: [q] }]),

@@ -105,7 +105,7 @@ interface MatchQuery extends MessageQuery {
  * The first matches in order that lie on the page (`on_page`), each with how many match in all (`found`); where none lies on it,
  * one that does not.
  */
-function readMatches({ all }: Snapshot, candidates: Selection, query: MatchQuery): Row[] {
+function readMatches({ all, isVisible }: Snapshot, candidates: Selection, query: MatchQuery): Row[] {
   const { q, from, since, after, before, wanted } = query;
   const direction = directionOf(query);
   const [behind, ahead] = direction === 'ASC' ? ['>', '<'] : ['<', '>'];
@@ -118,6 +118,7 @@ function readMatches({ all }: Snapshot, candidates: Selection, query: MatchQuery
     candidates,
     ...(from === undefined ? [] : [{ sql: 'from_number = ?', parameters: [from] }]),
     ...(since === undefined ? [] : [{ sql: 'instant >= ?', parameters: [since] }]),
+    { sql: isVisible('messages.id'), parameters: [] },
     { sql: MATCHES, parameters: [q] },
   ];
   const sql = `

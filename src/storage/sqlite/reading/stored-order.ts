@@ -18,16 +18,17 @@ export function readHolds({ first }: Snapshot, generation: string, sequence: Seq
 }
 
 /** The messages that match among the next ones, up to where the part is full or enough was looked at. */
-export function readStored({ each, first }: Snapshot, query: StoredQuery): StoredMessages {
+export function readStored({ each, first, isVisible }: Snapshot, query: StoredQuery): StoredMessages {
   const { after, limit, message_id, from, q } = query;
   // Texts become numbers in SQL: a row id may be larger than a JavaScript number is exact.
   const end = first(`
     SELECT CAST(max(id) AS TEXT) AS last, count(*) AS looked_at
-    FROM (SELECT id FROM messages NOT INDEXED WHERE id > CAST(? AS INTEGER) ORDER BY id LIMIT ?)`, [after, mostLookedAt(query)]);
+    FROM (SELECT id FROM messages NOT INDEXED WHERE id > CAST(? AS INTEGER) AND ${isVisible('messages.id')} ORDER BY id LIMIT ?)`,
+    [after, mostLookedAt(query)]);
   const last = end?.['last'];
   if (typeof last !== 'string') return { items: [], through: after, isAll: true };
   const conditions = [
-    { sql: 'id > CAST(? AS INTEGER) AND id <= CAST(? AS INTEGER)', parameters: [after, last] },
+    { sql: `id > CAST(? AS INTEGER) AND id <= CAST(? AS INTEGER) AND ${isVisible('messages.id')}`, parameters: [after, last] },
     ...(message_id === undefined ? [] : [{ sql: 'message_id = ?', parameters: [message_id] }]),
     ...(from === undefined ? [] : [{ sql: 'from_number = ?', parameters: [from] }]),
     ...(q === undefined ? [] : [{ sql: MATCHES, parameters: [q] }]),

@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { UnavailableReason } from '../../../errors.ts';
-import { BUSY_TIMEOUT_MS } from '../connection-options.ts';
+import { withoutWaiting } from '../connection-options.ts';
 import { reasonOf } from '../failures.ts';
 import { checkpoint, createLogMeter, isLogLarge, type LogState } from '../file/write-ahead-log.ts';
 import type { SnapshotGate } from '../snapshot-gate.ts';
@@ -118,16 +118,6 @@ function startCopier(path: string, onReply: (reply: CheckpointerReply) => void) 
       await thread.terminate();
     },
   };
-}
-
-/** Does what takes locks, but waits for none. */
-function withoutWaiting(database: DatabaseSync, work: () => void): void {
-  database.exec('PRAGMA busy_timeout = 0');
-  try {
-    work();
-  } finally {
-    database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
-  }
 }
 
 /**

@@ -4,18 +4,38 @@
  */
 import type { UnavailableReason } from '../../../errors.ts';
 import type { AppendOutcome } from '../../storage.ts';
+import type { ErasureProgress, ErasureRequest } from '../file/hiding.ts';
 import type { Opened } from '../file/open.ts';
+import type { RemovalRequest } from '../file/removal.ts';
+
+/** One step of taking messages away. It waits for no lock of another process. */
+export type RemovalStep =
+  /** Hides what was received before a time, null: nothing, and forgets ids whose time has passed; both in milliseconds since 1970. */
+  | { readonly kind: 'expire'; readonly before: number | null; readonly now: number }
+  | { readonly kind: 'erase' } & ErasureRequest
+  | { readonly kind: 'remove' } & RemovalRequest;
+
+/** What a step has done. */
+export interface StepDone {
+  /** How many messages it has hidden, or removed. */
+  readonly messages: number;
+  readonly isDone: boolean;
+  /** Of an erasure: with what it goes on. */
+  readonly progress: ErasureProgress | null;
+}
 
 export type WriterRequest =
   /** `batch` is a Batch (`append.ts`) as JSON: one string crosses to a thread faster than an array of objects. */
   | { readonly kind: 'commit'; readonly batch: string }
   /** `writesAt`: the time to write, in milliseconds since 1970; null: only looks whether a write could begin. */
   | { readonly kind: 'probe'; readonly writesAt: number | null }
+  | RemovalStep
   | { readonly kind: 'close' };
 
 /** Answers the next `requests` requests: batches that waited together are committed together. */
 export type WriterReply =
   | { readonly kind: 'committed'; readonly requests: number; readonly outcomes: readonly AppendOutcome[] }
+  | { readonly kind: 'stepped'; readonly requests: 1; readonly done: StepDone }
   /** `fatal`: the writer will never commit again. */
   | { readonly kind: 'failed'; readonly requests: number; readonly reason: UnavailableReason; readonly fatal: boolean };
 

@@ -6,19 +6,22 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { StartRefused, StorageUnavailable, type UnavailableReason } from '../../../errors.ts';
-import type { AppendOutcome } from '../../storage.ts';
+import { withoutWaiting } from '../connection-options.ts';
 import { reasonOf } from '../failures.ts';
 import { createAppend } from '../file/append.ts';
 import { isLastIdGivenOut } from '../file/generations.ts';
+import { createHiding } from '../file/hiding.ts';
 import { createFileIdentity } from '../file/identity.ts';
 import { type Opened, openForWriting } from '../file/open.ts';
 import { lockForThisProcess, type ProcessLock } from '../file/process-lock.ts';
+import { createRemembered, type Remembered } from '../file/remembered.ts';
+import { createRemoval } from '../file/removal.ts';
 import { inTransaction } from '../file/transaction.ts';
 import { isIndexOfAnotherDatabase } from '../indexing/identity.ts';
 import { acceptAnyRowId } from '../row-ids.ts';
 import { createSnapshotGate, type GatedData } from '../snapshot-gate.ts';
 import { startCheckpoints } from './checkpoints.ts';
-import type { WriterMessage, WriterReply, WriterRequest } from './protocol.ts';
+import type { RemovalStep, StepDone, WriterMessage, WriterReply, WriterRequest } from './protocol.ts';
 
 const { path, gate }: GatedData = workerData;
 const port = parentPort;
@@ -49,7 +52,7 @@ function serve(writer: Writer, database: DatabaseSync, opened: Opened, lock: Pro
   });
   const reply = (answer: WriterReply) => {
     tell(answer);
-    if (answer.kind === 'committed') checkpoints.wrote();
+    if (answer.kind !== 'failed') checkpoints.wrote();
   };
   const close = async () => {
     await checkpoints.close();
@@ -61,7 +64,8 @@ function serve(writer: Writer, database: DatabaseSync, opened: Opened, lock: Pro
     for (const next of takeQueued(request)) {
       if (next.kind === 'commit') reply(writer.commit(next.batches));
       else if (next.kind === 'probe') reply(writer.probe(next.writesAt));
-      else void close();
+      else if (next.kind === 'close') void close();
+      else reply(writer.step(next));
     }
   });
   tell({ kind: 'opened', ...opened });
@@ -87,7 +91,9 @@ function takeQueued(request: WriterRequest): Work[] {
 type Writer = ReturnType<typeof createWriter>;
 
 function createWriter(database: DatabaseSync, lock: ProcessLock) {
-  const append = createAppend(database);
+  const remembered = createRemembered(database);
+  const append = createAppend(database, remembered);
+  const step = createStep(database, remembered);
   const probe = database.prepare(WRITE_PROBE);
   acceptAnyRowId(probe);
   const files = createFileIdentity(path, lock);
@@ -107,13 +113,13 @@ function createWriter(database: DatabaseSync, lock: ProcessLock) {
     return { kind: 'failed', reason, fatal: failedForGood } as const;
   }
 
-  function attempt(requests: number, work: () => readonly AppendOutcome[]): WriterReply {
+  function attempt(requests: number, work: () => Exclude<WriterReply, { kind: 'failed' }>): WriterReply {
     try {
       if (failedForGood) throw new StorageUnavailable('a sync to disk failed');
       files.requireWholeLog();
-      const outcomes = inTransaction(database, work);
+      const reply = inTransaction(database, work);
       files.require();
-      return { kind: 'committed', requests, outcomes };
+      return reply;
     } catch (error) {
       return { ...fail(error), requests };
     }
@@ -122,7 +128,10 @@ function createWriter(database: DatabaseSync, lock: ProcessLock) {
   return {
     requireFiles: files.require,
     commit(batches: readonly string[]): WriterReply {
-      const reply = attempt(batches.length, () => batches.flatMap((batch) => append(JSON.parse(batch))));
+      const requests = batches.length;
+      const reply = attempt(requests, () => ({
+        kind: 'committed', requests, outcomes: batches.flatMap((batch) => append(JSON.parse(batch))),
+      }));
       if (reply.kind === 'committed' && reply.outcomes.includes('stored')) damaged = false;
       return reply;
     },
@@ -131,12 +140,34 @@ function createWriter(database: DatabaseSync, lock: ProcessLock) {
       if (noIdLeft) throw new StorageUnavailable('no row id is left');
       // A transaction that has written nothing takes the lock, and no sync.
       if (writesAt !== null) probe.run(writesAt);
-      return [];
+      return { kind: 'committed', requests: 1, outcomes: [] };
     }),
+    step: (next: RemovalStep): WriterReply =>
+      withoutWaiting(database, () => attempt(1, () => ({ kind: 'stepped', requests: 1, done: step(next) }))),
     /** Notes a failure that no request has asked for. */
     noteFailure(reason: UnavailableReason): void {
       failedForGood ||= reason === 'a sync to disk failed';
       if (failedForGood) tell({ kind: 'fatal', reason });
     },
+  };
+}
+
+/** Returns what takes a step, inside the caller's transaction. */
+function createStep(database: DatabaseSync, remembered: Remembered): (step: RemovalStep) => StepDone {
+  const hiding = createHiding(database);
+  const removal = createRemoval(database, remembered);
+  return (step) => {
+    const { kind } = step;
+    switch (kind) {
+      case 'expire':
+        remembered.forgetSome(step.now);
+        return { ...(step.before === null ? { messages: 0, isDone: true } : hiding.expire(step.before)), progress: null };
+      case 'erase': {
+        const erased = hiding.erase(step);
+        return { ...erased, isDone: erased.progress === null };
+      }
+      case 'remove': return { ...removal.remove(step), progress: null };
+      default: return kind satisfies never;
+    }
   };
 }

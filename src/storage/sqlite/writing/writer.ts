@@ -8,13 +8,15 @@ import type { Batch } from '../file/append.ts';
 import type { Opened } from '../file/open.ts';
 import type { GatedData } from '../snapshot-gate.ts';
 import { startThread } from '../thread.ts';
-import type { WriterMessage, WriterRequest } from './protocol.ts';
+import type { RemovalStep, StepDone, WriterMessage, WriterRequest } from './protocol.ts';
 
 /** The main thread's hold on the writer thread. */
 export interface Writer {
   readonly opened: Opened;
   /** Commits these with all others that wait. */
   commit(messages: readonly Message[]): Promise<readonly AppendOutcome[]>;
+  /** Takes a step, in its turn among the batches. Rejects with StorageUnavailable. */
+  step(step: RemovalStep): Promise<StepDone>;
   /** Looks at the files and whether a write can begin, and makes one durable where none was lately or something failed. */
   probe(): Promise<void>;
   /** Whether the files were found to be no longer those that they were. */
@@ -29,8 +31,14 @@ interface PendingReply {
   /** How many outcomes it gets. */
   readonly messages: number;
   readonly askedAt: number;
-  resolve(outcomes: readonly AppendOutcome[]): void;
+  resolve(answer: Answer): void;
   reject(error: StorageUnavailable): void;
+}
+
+/** Of a request: the outcomes of its messages, and what a step has done. */
+interface Answer {
+  readonly outcomes: readonly AppendOutcome[];
+  readonly done?: StepDone;
 }
 
 /** Opens the database in a new writer thread. Throws StartRefused where an operator has to mend something first. */
@@ -53,6 +61,7 @@ export async function startWriter(data: GatedData, now: () => number, observer: 
       if (reply.outcomes.length > 0) observer.batchCommitted(reply.outcomes.length, secondsSince(answered[0]?.askedAt));
       return resolveAll(answered, reply.outcomes);
     }
+    if (reply.kind === 'stepped') return answered[0]?.resolve({ outcomes: [], done: reply.done });
     for (const asked of answered) asked.reject(new StorageUnavailable(reply.reason));
     if (reply.fatal) failure.resolve(reply.reason);
   });
@@ -65,7 +74,7 @@ export async function startWriter(data: GatedData, now: () => number, observer: 
     ended.resolve();
   });
 
-  function ask(request: WriterRequest, messages: number): Promise<readonly AppendOutcome[]> {
+  function ask(request: WriterRequest, messages: number): Promise<Answer> {
     if (dead) return Promise.reject(new StorageUnavailable('the writer thread died'));
     return new Promise((resolve, reject) => {
       pending.push({ messages, askedAt: performance.now(), resolve, reject });
@@ -75,9 +84,14 @@ export async function startWriter(data: GatedData, now: () => number, observer: 
 
   return {
     opened,
-    commit(messages) {
+    async commit(messages) {
       const batch: Batch = { received_at: now(), messages };
-      return proof.ofCommit(ask({ kind: 'commit', batch: JSON.stringify(batch) }, messages.length));
+      return (await proof.ofCommit(ask({ kind: 'commit', batch: JSON.stringify(batch) }, messages.length))).outcomes;
+    },
+    async step(step) {
+      const { done } = await ask(step, 0);
+      if (done === undefined) throw new StorageUnavailable('the database failed');
+      return done;
     },
     async probe() {
       const reason = proof.refusedFor();
@@ -100,7 +114,7 @@ const secondsSince = (begin = performance.now()) => (performance.now() - begin) 
 /** Gives each its own part of the outcomes. */
 function resolveAll(answered: readonly PendingReply[], outcomes: readonly AppendOutcome[]): void {
   let begin = 0;
-  for (const { messages, resolve } of answered) resolve(outcomes.slice(begin, begin += messages));
+  for (const { messages, resolve } of answered) resolve({ outcomes: outcomes.slice(begin, begin += messages) });
 }
 
 function waitUntilOpened(thread: Worker, observer: StorageObserver): Promise<Opened> {

@@ -77,8 +77,9 @@ async function assertOpens(t: TestContext, path: string, ids: readonly string[])
   open(path, (database) => {
     const objects = database.prepare("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE 'lost%' ORDER BY name").all();
     assert.deepEqual(objects.map(({ name }) => name),
-      ['count_deletions', 'count_updates', 'generations', 'inbox', 'messages', 'messages_by_instant', 'notice_insertions']);
-    assert.equal(database.prepare('PRAGMA user_version').get()?.['user_version'], 3);
+      ['count_deletions', 'count_updates', 'erasures', 'generations', 'hidden', 'inbox', 'messages', 'messages_by_instant', 'notice_insertions',
+        'remembered']);
+    assert.equal(database.prepare('PRAGMA user_version').get()?.['user_version'], 4);
   });
 }
 

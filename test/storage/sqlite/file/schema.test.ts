@@ -138,7 +138,9 @@ test('a file of version 1 is upgraded in place: nothing is lost, and what is kep
   const database = new DatabaseSync(path, { readOnly: true });
   t.after(() => database.close());
   const names = database.prepare("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name").all().map((row) => row['name']);
-  assert.deepEqual(names, ['count_deletions', 'count_updates', 'generations', 'inbox', 'messages', 'messages_by_instant', 'notice_insertions']);
+  assert.deepEqual(names, [
+    'count_deletions', 'count_updates', 'erasures', 'generations', 'hidden', 'inbox', 'messages', 'messages_by_instant', 'notice_insertions', 'remembered',
+  ]);
 });
 
 describe('a file that cannot be used is refused with what to mend, and left as it was', () => {

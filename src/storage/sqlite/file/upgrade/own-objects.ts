@@ -6,7 +6,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { tokensOf } from './sql-tokens.ts';
 
 /** The version of a file that this version made or upgraded. */
-export const SCHEMA_VERSION = 3;
+export const SCHEMA_VERSION = 4;
 
 /** The columns of the reference schema, which programs that read such a file rely on. */
 export const REFERENCE_COLUMNS = ['id', 'message_id', 'from_number', 'to_number', 'ts', 'text'];
@@ -16,6 +16,10 @@ const OWN_TABLES: Readonly<Record<number, Readonly<Record<string, string>>>> = {
   1: { inbox: 'only_row,messages,senders,probed_at', senders: 'from_number,messages' },
   2: { inbox: 'only_row,generation,edits,probed_at' },
   3: { inbox: 'only_row,messages,edits,probed_at', generations: 'number,generation,begins_after' },
+  4: {
+    inbox: 'only_row,messages,edits,probed_at,id_key,vanished,expired_after,expired_through,undated,expired_removed,erased_removed',
+    generations: 'number,generation,begins_after', hidden: 'id,number', remembered: 'hash,until', erasures: 'number,at,request_id,messages',
+  },
 };
 
 export const CREATE_TABLES: Readonly<Record<string, string>> = {
@@ -23,7 +27,15 @@ export const CREATE_TABLES: Readonly<Record<string, string>> = {
     CREATE TABLE generations(number INTEGER PRIMARY KEY, generation TEXT UNIQUE NOT NULL, begins_after INTEGER NOT NULL)`,
   inbox: `
     CREATE TABLE inbox(
-      only_row INTEGER PRIMARY KEY CHECK (only_row = 1), messages INTEGER, edits INTEGER NOT NULL, probed_at INTEGER NOT NULL
+      only_row INTEGER PRIMARY KEY CHECK (only_row = 1), messages INTEGER, edits INTEGER NOT NULL, probed_at INTEGER NOT NULL,
+      id_key BLOB NOT NULL, vanished INTEGER NOT NULL, expired_after INTEGER NOT NULL, expired_through INTEGER NOT NULL,
+      undated INTEGER NOT NULL, expired_removed INTEGER NOT NULL, erased_removed INTEGER NOT NULL
+    )`,
+  hidden: 'CREATE TABLE hidden(id INTEGER PRIMARY KEY, number INTEGER UNIQUE NOT NULL)',
+  remembered: 'CREATE TABLE remembered(hash BLOB PRIMARY KEY, until INTEGER) WITHOUT ROWID',
+  erasures: `
+    CREATE TABLE erasures(
+      number INTEGER PRIMARY KEY, at INTEGER NOT NULL, request_id TEXT NOT NULL, messages INTEGER NOT NULL
     )`,
 };
 
@@ -34,7 +46,9 @@ export const CREATE_INDEX: Readonly<Record<string, string>> = {
 export const CREATE_TRIGGERS: Readonly<Record<string, string>> = {
   count_deletions: `
     CREATE TRIGGER count_deletions AFTER DELETE ON messages BEGIN
-      UPDATE inbox SET messages = messages - 1, edits = edits + 1;
+      UPDATE inbox SET edits = edits + 1, messages = messages - iif(
+        EXISTS (SELECT 1 FROM hidden WHERE hidden.id = OLD.id)
+        OR (OLD.id > expired_after AND OLD.id <= expired_through AND OLD.received_at IS NOT NULL), 0, 1);
     END`,
   count_updates: `
     CREATE TRIGGER count_updates AFTER UPDATE OF ${REFERENCE_COLUMNS.join(', ')} ON messages BEGIN
@@ -45,6 +59,20 @@ export const CREATE_TRIGGERS: Readonly<Record<string, string>> = {
     CREATE TRIGGER notice_insertions AFTER INSERT ON messages WHEN NEW.instant IS NULL BEGIN
       UPDATE inbox SET messages = NULL, edits = edits + 1;
     END`,
+};
+
+/** By version: own objects that the next one defines otherwise, while all else of it stays as it is. */
+const EARLIER_OBJECTS: Readonly<Record<number, Readonly<Record<string, string>>>> = {
+  3: {
+    inbox: `
+      CREATE TABLE inbox(
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1), messages INTEGER, edits INTEGER NOT NULL, probed_at INTEGER NOT NULL
+      )`,
+    count_deletions: `
+      CREATE TRIGGER count_deletions AFTER DELETE ON messages BEGIN
+        UPDATE inbox SET messages = messages - 1, edits = edits + 1;
+      END`,
+  },
 };
 
 const OWN_OBJECTS = { ...CREATE_TABLES, ...CREATE_INDEX, ...CREATE_TRIGGERS };
@@ -85,9 +113,10 @@ export function namesInTheWay(database: DatabaseSync): string[] {
     (OWN_ON_MESSAGES.includes(name) ? table !== 'messages' : name in CREATE_TABLES && table !== name)).map(({ name }) => name);
 }
 
-/** The own objects of this version that are missing, or defined otherwise. */
-export function unlikeDefined(database: DatabaseSync): string[] {
+/** The own objects of this version, or of the one before it, that are missing, or defined otherwise. */
+export function unlikeDefined(database: DatabaseSync, version: number = SCHEMA_VERSION): string[] {
   const found = new Map(readObjects(database).map(({ name, sql }) => [name, sql]));
-  return Object.entries(OWN_OBJECTS).filter(([name, sql]) => tokensOf(found.get(name) ?? '').join() !== tokensOf(sql).join())
-    .map(([name]) => name);
+  const added = Object.keys(OWN_TABLES[SCHEMA_VERSION] ?? {}).filter((name) => !(name in (OWN_TABLES[version] ?? {})));
+  return Object.entries({ ...OWN_OBJECTS, ...EARLIER_OBJECTS[version] }).filter(([name, sql]) =>
+    !added.includes(name) && tokensOf(found.get(name) ?? '').join() !== tokensOf(sql).join()).map(([name]) => name);
 }

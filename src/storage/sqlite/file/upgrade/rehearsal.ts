@@ -1,6 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { AS_BY_DEFAULT } from '../../connection-options.ts';
 import { createAppend } from '../append.ts';
+import { createRemembered } from '../remembered.ts';
 
 /** Ids that differ in their letters alone, and texts that someone else's expression may not be ready for. */
 const MESSAGES = [['a', null], ['A', ''], ['\u{1F600}', '{"\u{1F600}'], [' a', '0012']] as const;
@@ -16,7 +17,7 @@ export function rehearse(database: DatabaseSync, prepare: (copy: DatabaseSync) =
     copyDefinitions(database, copy);
     prepare(copy);
     const message = { from: '+12', to: '+13', ts: '2025-01-15T10:00:00Z' };
-    const outcomes = createAppend(copy)({
+    const outcomes = createAppend(copy, createRemembered(copy))({
       received_at: 0, messages: MESSAGES.map(([message_id, text]) => ({ ...message, message_id, text })),
     });
     const stored = copy.prepare('SELECT count(*) AS rows FROM messages').get()?.['rows'];

@@ -1,12 +1,16 @@
+import { randomBytes } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { instantOf } from '../../../../message.ts';
 import { acceptAnyRowId, BEFORE_ALL_IDS } from '../../row-ids.ts';
+import { countVisible } from '../hidden.ts';
 import { CREATE_INDEX, CREATE_TABLES, CREATE_TRIGGERS, SCHEMA_VERSION, unlikeDefined } from './own-objects.ts';
 import { MAKE_TEXTS } from './stored-values.ts';
 
 /** Marks a file as ours in its header (https://sqlite.org/pragma.html#pragma_application_id): "whib" in ASCII. */
 export const APPLICATION_ID = 0x77686962;
 
+/** Of the key for HMAC-SHA256: as long as what it makes (RFC 2104, section 3). */
+const ID_KEY_BYTES = 32;
 /** Rows given their `instant` in one transaction. */
 const FILL_STEP_ROWS = 50_000;
 
@@ -34,14 +38,41 @@ const WRITE_HEADER = `PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_ver
  * the server's time in milliseconds since 1970, NULL in rows older than the column. All that is derived from messages, such
  * as counts by sender, is kept in a file beside this one (`indexing/schema.ts`), so that storing a message changes as few pages as it can;
  * but for `inbox.messages`, how many there are, by which pages without a filter do not need that file. It is NULL where another program
- * has added rows: then the next start counts. This service never changes or deletes a row; `edits` tells that another program has.
+ * has added rows: then the next start counts. This service never changes a row; `edits` tells that another program has changed or deleted
+ * some. Which messages are hidden until their rows are gone, `hidden.ts` says, and `remembered.ts` what is known of those that are gone;
+ * `erasures` has when messages were erased, how many, and which request it was.
  * `generations` has a row for each start: its random name, and the newest sequence of before it (`generations.ts`).
  */
 export function bringUpToDate(database: DatabaseSync, version: number, notice: Notice): void {
   defineSortKey(database);
-  if (version === SCHEMA_VERSION && unlikeDefined(database).length === 0) takeInForeignRows(database, notice);
-  else upgrade(database, version, notice);
+  const isComplete = version >= SCHEMA_VERSION - 1 && unlikeDefined(database, version).length === 0;
+  if (!isComplete) upgrade(database, version, notice);
+  else if (version < SCHEMA_VERSION) addRemoval(database);
+  if (isComplete) takeInForeignRows(database, notice);
   completeSequence(database);
+}
+
+/** A row of `inbox` where nothing has vanished yet. `messages` and `edits`: SQL. */
+function insertInbox(messages: string, edits: string): string {
+  const key = `x'${randomBytes(ID_KEY_BYTES).toString('hex')}'`;
+  return `INSERT OR IGNORE INTO inbox SELECT 1, ${messages}, ${edits}, 0, ${key}, 0, ${BEFORE_ALL_IDS}, ${BEFORE_ALL_IDS}, 0,
+    ${BEFORE_ALL_IDS}, 0`;
+}
+
+/** What version 4 has and version 3 has not, without a look at any message. */
+function addRemoval(database: DatabaseSync): void {
+  const { inbox = '', hidden = '', remembered = '', erasures = '' } = CREATE_TABLES;
+  database.exec(`
+    BEGIN IMMEDIATE;
+    CREATE TEMP TABLE earlier_inbox AS SELECT messages, edits FROM main.inbox;
+    DROP TRIGGER count_deletions;
+    DROP TABLE inbox;
+    ${[inbox, hidden, remembered, erasures, CREATE_TRIGGERS['count_deletions']].join(';')};
+    ${insertInbox('messages', 'edits')} FROM earlier_inbox;
+    DROP TABLE earlier_inbox;
+    PRAGMA user_version = ${SCHEMA_VERSION};
+    COMMIT;
+  `);
 }
 
 function upgrade(database: DatabaseSync, version: number, notice: Notice): void {
@@ -55,22 +86,22 @@ function upgrade(database: DatabaseSync, version: number, notice: Notice): void 
   const unlike = unlikeDefined(database);
   const make = (objects: Readonly<Record<string, string>>) => Object.entries(objects).filter(([name]) => unlike.includes(name))
     .map(([name, sql]) => `DROP ${/TABLE|INDEX|TRIGGER/.exec(sql)?.[0]} IF EXISTS ${name}; ${sql};`).join('');
-  const { generations = '', inbox = '' } = CREATE_TABLES;
+  const { generations = '', ...others } = CREATE_TABLES;
   database.exec(`
     BEGIN IMMEDIATE;
     ${make({ generations })}
     ${DROP_EARLIER[version] ?? ''}
+    ${make({ ...others, ...CREATE_INDEX, ...CREATE_TRIGGERS })}
     ${version === SCHEMA_VERSION && unlike.includes('inbox') ? FORGET_ALL : ''}
-    ${make({ inbox, ...CREATE_INDEX, ...CREATE_TRIGGERS })}
-    INSERT OR IGNORE INTO inbox VALUES (1, 0, 0, 0);
-    UPDATE inbox SET messages = (SELECT count(*) FROM messages), edits = edits + 1;
+    ${insertInbox('0', '0')};
+    UPDATE inbox SET messages = ${countVisible()}, edits = edits + 1;
     ${WRITE_HEADER};
     COMMIT;
   `);
 }
 
-/** Where it is lost how often rows were edited, an index may be of others. */
-const FORGET_ALL = 'DELETE FROM generations;';
+/** Where it is lost how often rows were edited, an index may be of others; and without their key hashes say nothing. */
+const FORGET_ALL = 'DELETE FROM generations; DELETE FROM remembered;';
 
 /** By version: what it kept in this file, and this one keeps elsewhere or otherwise. Positions that were handed out stay good. */
 const DROP_EARLIER: Readonly<Record<number, string>> = {
@@ -90,8 +121,8 @@ function takeInForeignRows(database: DatabaseSync, notice: Notice): void {
   const isMarked = header?.['application_id'] === APPLICATION_ID && header['user_version'] === SCHEMA_VERSION;
   // A dump may have been loaded in part, and has the count of the whole.
   database.exec(`
-    INSERT OR IGNORE INTO inbox VALUES (1, NULL, 0, 0);
-    UPDATE inbox SET messages = (SELECT count(*) FROM messages), edits = edits + 1
+    ${insertInbox('NULL', '0')};
+    UPDATE inbox SET messages = ${countVisible()}, edits = edits + 1
     WHERE messages IS NULL OR (messages = 0 AND EXISTS (SELECT 1 FROM messages)) OR ${isMarked ? 'false' : 'true'};
     ${isMarked ? '' : WRITE_HEADER}`);
 }
