@@ -60,7 +60,7 @@ export const settingsOfWrite = (timeoutMs: number, json: string): Statement => (
 });
 
 /**
- * Takes the lock that orders all batches, and writes: a batch in which everything is a repeat waits for the standbys too, and so for
+ * Takes the lock that orders all changes, and writes: a batch in which everything is a repeat waits for the standbys too, and so for
  * what it repeats. No row where the tables are of another version. A statement by itself: those after it see what came before the lock.
  */
 const takeIds = (count: number): Statement => ({
@@ -148,8 +148,9 @@ export const toJson = (messages: readonly Message[]): string =>
 
 export const LOOK_AT_READ_ONLY: Statement = { sql: "SELECT current_setting('transaction_read_only') AS read_only" };
 
-/** A durable write that stores nothing; `APPENDED.lock` is where its lock is, too. */
-export const probe = (timeoutMs: number): Statement[] => [BEGIN, settingsOfWrite(timeoutMs, '[]'), takeIds(0), COMMIT];
+/** A durable transaction in the order of all that changes messages; `APPENDED.lock` is where its lock is, too. */
+export const change = (statements: readonly Statement[], timeoutMs: number): Statement[] =>
+  [BEGIN, settingsOfWrite(timeoutMs, '[]'), takeIds(0), ...statements, COMMIT];
 
 /** Where the row of the version, that of `inbox`, stands among the results of a read; it is missing where they are of another one. */
 export const READ_INBOX = 2;

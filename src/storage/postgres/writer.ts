@@ -2,13 +2,11 @@ import { StorageUnavailable, type UnavailableReason } from '../../errors.ts';
 import type { Message } from '../../message.ts';
 import type { AppendOutcome, StorageObserver } from '../storage.ts';
 import { createProof } from '../write-proof.ts';
-import type { Connection, Ran, Statement } from './connection.ts';
-import { kindOf } from './failures.ts';
+import { commit, COMMIT_TIMEOUT_MS } from './commit.ts';
+import type { Connection } from './connection.ts';
 import { reasonOf } from './reasons.ts';
-import { append, APPENDED, compare, COMPARED, LOOK_AT_READ_ONLY, probe } from './sql.ts';
+import { append, APPENDED, change, compare, COMPARED, LOOK_AT_READ_ONLY } from './sql.ts';
 
-/** Longer than any server that answers takes; a commit is given up by then. */
-const WRITE_TIMEOUT_MS = 4000;
 const LOOK_TIMEOUT_MS = 2000;
 
 export interface Writer {
@@ -92,15 +90,8 @@ async function store({ session, now, observer }: WriterOptions, messages: readon
   const beganAt = performance.now();
   const { connection, isPooled } = session();
   const statements = messages.length === 0
-    ? probe(WRITE_TIMEOUT_MS) : append({ messages, receivedAt: now() }, WRITE_TIMEOUT_MS, isPooled);
-  const { results, warnings } = await runAgainOnce(connection, statements);
-  if (results.at(-1)?.command !== 'COMMIT') throw new StorageUnavailable('the database failed');
-  if (results[APPENDED.lock]?.affected !== 1) throw new StorageUnavailable('the tables are of another version');
-  // Such as that the wait for the standby was cut short: committed here, and perhaps nowhere else.
-  if (warnings.length > 0) {
-    observer.replicationCut();
-    throw new StorageUnavailable('the commit was not replicated');
-  }
+    ? change([], COMMIT_TIMEOUT_MS) : append({ messages, receivedAt: now() }, COMMIT_TIMEOUT_MS, isPooled);
+  const results = await commit(connection, statements, observer);
   if (messages.length > 0) observer.batchCommitted(messages.length, (performance.now() - beganAt) / 1000);
   const places = results[APPENDED.stored]?.rows[0]?.['places'] ?? null;
   if (places === null) return messages.map(() => 'stored');
@@ -115,20 +106,10 @@ async function requireWritable(connection: Connection): Promise<void> {
   throw new StorageUnavailable('no PostgreSQL server takes writes');
 }
 
-/** Again at once where the server could not put this transaction in order with others: nothing of it is stored. */
-async function runAgainOnce(connection: Connection, statements: readonly Statement[]): Promise<Ran> {
-  try {
-    return await connection.run(statements, WRITE_TIMEOUT_MS);
-  } catch (error) {
-    if (kindOf(error) !== 'retry at once') throw error;
-    return await connection.run(statements, WRITE_TIMEOUT_MS);
-  }
-}
-
 /** Of each message, in their order: the stored ones by their index, and those that were there before, the same or not. */
 async function outcomesOf(connection: Connection, messages: readonly Message[], stored: ReadonlySet<number>): Promise<AppendOutcome[]> {
   const repeats = messages.filter((_, index) => !stored.has(index));
-  const { results } = await connection.run(compare(repeats, WRITE_TIMEOUT_MS), WRITE_TIMEOUT_MS);
+  const { results } = await connection.run(compare(repeats, COMMIT_TIMEOUT_MS), COMMIT_TIMEOUT_MS);
   const same = new Set(results[COMPARED]?.rows.map(({ place }) => repeats[Number(place) - 1]));
   return messages.map((message, index) => {
     if (stored.has(index)) return 'stored';
