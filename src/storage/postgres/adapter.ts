@@ -11,6 +11,7 @@ import { createReads, startReaders } from '../reads.ts';
 import type { AppendOutcome, Engine, Storage, StorageOptions } from '../storage.ts';
 import type { Target } from './connection.ts';
 import { createReader } from './reader.ts';
+import { createRemover } from './remover.ts';
 import { keepSessions, type Sessions } from './sessions.ts';
 import { startUpkeep } from './upkeep.ts';
 import { startWatcher } from './watcher.ts';
@@ -33,7 +34,7 @@ const NO_STANDBY = 'no synchronous standby is configured (synchronous_standby_na
 
 /** Resolves once a server is connected, or could not be. Throws StartRefused where somebody has to change something first. */
 export async function openPostgresStorage(options: PostgresStorageOptions): Promise<Storage> {
-  const { queryTimeoutMs, now, observer } = options;
+  const { queryTimeoutMs, now, retention, observer } = options;
   const link = await openLink(options);
   const readers = await startReaders(queryTimeoutMs, (readClass, nextJob) =>
     createReader(nextJob, () => link.connected().readers[readClass], link.isConnected));
@@ -49,11 +50,12 @@ export async function openPostgresStorage(options: PostgresStorageOptions): Prom
     if (outcomes.includes('stored')) link.noteStored();
     return outcomes;
   };
+  const remover = createRemover({ connection: () => link.connected().remover, isConnected: link.isConnected, now, retention, observer });
   const groupCommit = createGroupCommit<Message, AppendOutcome>({ capacity: QUEUE_CAPACITY, commit: commitInTime(commit) });
 
   return {
     append: groupCommit.add,
-    erase: () => Promise.reject(new StorageUnavailable('the database failed')),
+    erase: remover.erase,
     hasRoom: groupCommit.hasRoom,
     ...createReads(readers.ask, BEFORE_ALL),
     async probe() {
@@ -77,6 +79,7 @@ export async function openPostgresStorage(options: PostgresStorageOptions): Prom
     async close() {
       await groupCommit.close();
       await readers.close();
+      await remover.close();
       await link.close();
     },
   };

@@ -21,6 +21,9 @@ export const IS_OF_THIS_VERSION = `schema_version = ${SCHEMA_VERSION}`;
  *   their `instant`, a day, and by the first 16, a minute.
  * - `generations`: a row each time that the server is another one than before, or was promoted or restored (`origin`): its random name,
  *   and the newest id of before it. A position that was handed out in an earlier one holds up to there.
+ * - `remembered`: the ids of messages that were removed, as `hashOf` writes them, and in milliseconds since 1970 until when that is to be
+ *   known; null: for ever. The two keys in `inbox`, which are made with it, are those of HMAC (RFC 2104), K XOR ipad and K XOR opad.
+ * - `erasures`: who had messages erased, as the id of the request, when, and how many.
  */
 export const CREATE_TABLES: readonly string[] = [
   `CREATE TABLE messages(
@@ -35,6 +38,7 @@ export const CREATE_TABLES: readonly string[] = [
 )`,
   'CREATE INDEX messages_by_instant ON messages(instant, message_id) INCLUDE (id)',
   'CREATE INDEX messages_by_sender ON messages(from_number, instant, message_id) INCLUDE (id)',
+  'CREATE INDEX messages_by_receipt ON messages(received_at)',
   `CREATE TABLE senders(
   from_number text COLLATE "C" PRIMARY KEY,
   messages bigint NOT NULL
@@ -58,10 +62,31 @@ export const CREATE_TABLES: readonly string[] = [
   schema_version integer NOT NULL,
   newest bigint NOT NULL,
   messages bigint NOT NULL,
-  senders bigint NOT NULL
+  senders bigint NOT NULL,
+  id_inner_key bytea NOT NULL,
+  id_outer_key bytea NOT NULL
 ) WITH (fillfactor = 10)`,
-  `INSERT INTO inbox VALUES (1, ${SCHEMA_VERSION}, 0, 0, 0)`,
+  `INSERT INTO inbox
+  WITH random AS MATERIALIZED (
+    SELECT sha256(convert_to(concat(gen_random_uuid(), gen_random_uuid(), gen_random_uuid()), 'UTF8'))
+      || decode(repeat('00', 32), 'hex') AS key
+  )
+  SELECT 1, ${SCHEMA_VERSION}, 0, 0, 0,
+    string_agg(set_byte(decode('00', 'hex'), 0, get_byte(key, place) # 54), '' ORDER BY place),
+    string_agg(set_byte(decode('00', 'hex'), 0, get_byte(key, place) # 92), '' ORDER BY place)
+  FROM random CROSS JOIN generate_series(0, 63) AS place`,
+  'CREATE TABLE remembered(hash bytea PRIMARY KEY, until bigint)',
+  'CREATE INDEX remembered_by_until ON remembered(until) WHERE until IS NOT NULL',
+  'CREATE TABLE erasures(request_id text COLLATE "C" PRIMARY KEY, at bigint NOT NULL, messages bigint NOT NULL)',
 ];
+
+/** SQL that makes HMAC-SHA256 of a `message_id`, where the row of `inbox` is at hand. Without its key nobody can tell an id from it. */
+export const hashOf = (messageId: string): string =>
+  `sha256(id_outer_key || sha256(id_inner_key || convert_to(${messageId}, 'UTF8')))`;
+
+/** SQL that is true of the id of a message that was removed, where the row of `inbox` is at hand. (OFFSET: looked up one by one.) */
+export const isRemembered = (messageId: string): string =>
+  `EXISTS (SELECT FROM remembered WHERE hash = ${hashOf(messageId)} OFFSET 0)`;
 
 /** Where an extension can be had that its owner may create: a search then finds its candidates in an index. */
 export const CREATE_TEXT_INDEX: readonly string[] = [

@@ -16,6 +16,7 @@ export interface Sessions {
   readonly readers: Readonly<Record<ReadClass, Connection>>;
   /** Hears of what is stored. */
   readonly watcher: Connection;
+  readonly remover: Connection;
   /** For what no message waits for. */
   readonly upkeep: Connection;
 }
@@ -110,8 +111,8 @@ export function keepSessions({ targets, check, notified, onChange, notice }: Kee
   };
 }
 
-const connectionsOf = ({ writer, readers, watcher, upkeep }: Sessions): Connection[] =>
-  [writer, watcher, upkeep, ...Object.values(readers)];
+const connectionsOf = ({ writer, readers, remover, watcher, upkeep }: Sessions): Connection[] =>
+  [writer, remover, watcher, upkeep, ...Object.values(readers)];
 
 async function openSessions(
   { targets, check, notified }: Pick<KeeperOptions, 'targets' | 'check' | 'notified'>, last: Primary | undefined,
@@ -126,8 +127,9 @@ async function openSessions(
   try {
     check(primary);
     const tables = await openTables(primary.connection, primary.origin);
-    const [quick, long, stream, watcher, upkeep] = await Promise.all([another(), another(), another(), another(notified), another()]);
-    return { primary, tables, writer: primary.connection, readers: { quick, long, stream }, watcher, upkeep };
+    const [quick, long, stream, remover, watcher, upkeep] = await Promise.all(
+      [another(), another(), another(), another(), another(notified), another()]);
+    return { primary, tables, writer: primary.connection, readers: { quick, long, stream }, remover, watcher, upkeep };
   } catch (error) {
     await Promise.all(opened.map((connection) => connection.close()));
     throw error;

@@ -6,7 +6,7 @@ import { instantOf, type Message } from '../../message.ts';
 import { directionOf, MS_PER_MINUTE, TOP_SENDERS } from '../query.ts';
 import type { MessageQuery, Sequence, StoredQuery } from '../storage.ts';
 import type { Statement } from './connection.ts';
-import { BEGIN, COMMIT, IS_OF_THIS_VERSION } from './schema.ts';
+import { BEGIN, COMMIT, IS_OF_THIS_VERSION, isRemembered } from './schema.ts';
 
 /** What tells whether a server is one to store on, and which it is; all of it may be asked on a standby. */
 export const LOOK_AT_SERVER: Statement = {
@@ -49,13 +49,14 @@ const BATCH = 'webhook_inbox.batch';
 /**
  * Synced on the primary, and on the synchronous standbys where there are any, and with a warning where the wait for those was cut short,
  * whatever a session has by default. And the messages as JSON: they go ahead of the lock, as the server keeps that while it waits for what
- * is still on its way, however long that is where a receiver is cut off.
+ * is still on its way, however long that is where a receiver is cut off. Nor does a plan that is kept from when a table was small read all
+ * of a large one.
  */
 export const settingsOfWrite = (timeoutMs: number, json: string): Statement => ({
   sql: `
     SELECT ${LIMITS}, set_config('client_min_messages', 'warning', true), set_config('synchronous_commit',
       CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true),
-      set_config('${BATCH}', $2, true) IS NULL`,
+      set_config('enable_seqscan', 'off', true), set_config('${BATCH}', $2, true) IS NULL`,
   parameters: [String(Math.ceil(timeoutMs)), json],
 });
 
@@ -83,7 +84,7 @@ export const STORE = `
   WITH ${sentIn(`current_setting('${BATCH}')::json`)}, stored AS (
     INSERT INTO messages(id, message_id, from_number, to_number, ts, text, instant, received_at)
     SELECT newest - $1 + place, message_id, from_number, to_number, ts, text, instant, coalesce(received_at, $2::bigint)
-    FROM sent CROSS JOIN inbox WHERE ${IS_OF_THIS_VERSION} ORDER BY place
+    FROM sent CROSS JOIN inbox WHERE ${IS_OF_THIS_VERSION} AND NOT ${isRemembered('message_id')} ORDER BY place
     ON CONFLICT (message_id) DO NOTHING
     RETURNING id, from_number, instant, received_at
   ), of_senders AS (
@@ -106,13 +107,13 @@ export const STORE = `
   SELECT CASE WHEN count(*) < $1 THEN coalesce(string_agg((id - newest + $1)::text, ','), '') END AS places FROM stored CROSS JOIN inbox`;
 
 /**
- * Its parameter: messages as JSON that were there before. It selects the places of those whose first version says the same. (OFFSET has
- * the planner look up one by one, and never read the whole table for a few.)
+ * Its parameter: messages as JSON that were there before. It selects the places of those whose first version says the same, or is gone, so
+ * that nobody can tell. (OFFSET has the planner look up one by one, and never read the whole table for a few.)
  */
 const COMPARE = `
   WITH ${sentIn('$1')}
-  SELECT place FROM sent CROSS JOIN LATERAL (SELECT * FROM messages WHERE message_id = sent.message_id OFFSET 0) AS stored
-  WHERE (stored.from_number, stored.to_number, stored.ts, stored.text)
+  SELECT place FROM sent LEFT JOIN LATERAL (SELECT * FROM messages WHERE message_id = sent.message_id OFFSET 0) AS stored ON true
+  WHERE stored.id IS NULL OR (stored.from_number, stored.to_number, stored.ts, stored.text)
     IS NOT DISTINCT FROM (sent.from_number, sent.to_number, sent.ts, sent.text)`;
 
 /** Where what a batch of statements selects stands among their results. */
@@ -137,7 +138,7 @@ export function append({ messages, receivedAt }: Batch, timeoutMs: number, isPoo
   ];
 }
 
-/** Tells the places, from 1, of those repeats that say what was stored. By itself: a first version never changes. */
+/** Tells the places, from 1, of those repeats that are no conflict. By itself: a first version never changes. */
 export const compare = (repeats: readonly Message[], timeoutMs: number): Statement[] =>
   [BEGIN, limitsOf(timeoutMs), { sql: COMPARE, parameters: [toJson(repeats)] }, COMMIT];
 export const COMPARED = 2;
