@@ -2,7 +2,7 @@ import { StorageUnavailable } from '../../errors.ts';
 import type { StorageObserver } from '../storage.ts';
 import type { Connection, Ran, Statement } from './connection.ts';
 import { kindOf } from './failures.ts';
-import { APPENDED } from './sql.ts';
+import { APPENDED } from './writing-sql.ts';
 
 /** Longer than any server that answers takes; a commit is given up by then. */
 export const COMMIT_TIMEOUT_MS = 4000;

@@ -3,7 +3,8 @@ import type { MovedMessage } from '../move/sides.ts';
 import type { Sequence } from '../storage.ts';
 import type { Statement } from './connection.ts';
 import { BEGIN, COMMIT } from './schema.ts';
-import { COLUMNS, settingsOfWrite, STORE, toJson } from './sql.ts';
+import { COLUMNS } from './sql.ts';
+import { settingsOfWrite, STORE, toJson } from './writing-sql.ts';
 
 /** After what is on its way: who had sent that may be gone. */
 export const COUNT_STORED: readonly Statement[] = [

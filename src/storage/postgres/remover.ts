@@ -8,7 +8,8 @@ import type { Connection, Statement } from './connection.ts';
 import { kindOf } from './failures.ts';
 import { reasonOf } from './reasons.ts';
 import { BEFORE_LOWEST, find, forget, hasForgettable, type IdRange, remove, type ErasureNote, type Removal } from './removal-sql.ts';
-import { APPENDED, change, inSnapshot, READ_INBOX, resultsOfReads } from './sql.ts';
+import { inSnapshot, READ_INBOX, resultsOfReads } from './sql.ts';
+import { APPENDED, change } from './writing-sql.ts';
 
 /** Removed in one transaction, which a batch of messages may have to wait for. */
 const STEP_ROWS = 500;

@@ -5,7 +5,8 @@ import { createProof } from '../write-proof.ts';
 import { commit, COMMIT_TIMEOUT_MS } from './commit.ts';
 import type { Connection } from './connection.ts';
 import { reasonOf } from './reasons.ts';
-import { append, APPENDED, change, compare, COMPARED, LOOK_AT_READ_ONLY } from './sql.ts';
+import { LOOK_AT_READ_ONLY } from './sql.ts';
+import { append, APPENDED, change, compare, COMPARED } from './writing-sql.ts';
 
 const LOOK_TIMEOUT_MS = 2000;
 
