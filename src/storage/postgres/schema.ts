@@ -84,9 +84,12 @@ export const CREATE_TABLES: readonly string[] = [
 export const hashOf = (messageId: string): string =>
   `sha256(id_outer_key || sha256(id_inner_key || convert_to(${messageId}, 'UTF8')))`;
 
-/** SQL that is true of the id of a message that was removed, where the row of `inbox` is at hand. (OFFSET: looked up one by one.) */
-export const isRemembered = (messageId: string): string =>
-  `EXISTS (SELECT FROM remembered WHERE hash = ${hashOf(messageId)} OFFSET 0)`;
+/**
+ * SQL that is true of the id of a message that was removed and is to be known at a time, where the row of `inbox` is at hand. (OFFSET:
+ * looked up one by one.)
+ */
+export const isRemembered = (messageId: string, now: string): string =>
+  `EXISTS (SELECT FROM remembered WHERE hash = ${hashOf(messageId)} AND (until IS NULL OR until >= ${now}) OFFSET 0)`;
 
 /** Where an extension can be had that its owner may create: a search then finds its candidates in an index. */
 export const CREATE_TEXT_INDEX: readonly string[] = [

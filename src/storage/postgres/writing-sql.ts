@@ -46,7 +46,7 @@ export const STORE = `
   WITH ${sentIn(`current_setting('${BATCH}')::json`)}, stored AS (
     INSERT INTO messages(id, message_id, from_number, to_number, ts, text, instant, received_at)
     SELECT newest - $1 + place, message_id, from_number, to_number, ts, text, instant, coalesce(received_at, $2::bigint)
-    FROM sent CROSS JOIN inbox WHERE ${IS_OF_THIS_VERSION} AND NOT ${isRemembered('message_id')} ORDER BY place
+    FROM sent CROSS JOIN inbox WHERE ${IS_OF_THIS_VERSION} AND NOT ${isRemembered('message_id', '$2')} ORDER BY place
     ON CONFLICT (message_id) DO NOTHING
     RETURNING id, from_number, instant, received_at
   ), of_senders AS (
