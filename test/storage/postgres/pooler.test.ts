@@ -23,18 +23,19 @@ function testOn(server: Postgres, port: number): void {
   const open = (t: TestContext, database: string, options: PostgresTestOptions = {}): Promise<Storage> =>
     openOn(t, [{ ...server.target(database), host: server.host, port, password: PASSWORD }], options);
 
-  testStorageContract('PostgreSQL behind pgbouncer', async (t) => {
+  testStorageContract('PostgreSQL behind pgbouncer', async (t, options) => {
     const database = await server.createDatabase();
-    let storage = await open(t, database);
+    let storage = await open(t, database, options);
     await waitFor('the server', () => storage.engine().isConnected);
     return {
       storage,
       async reopen() {
         await storage.close();
-        storage = await open(t, database);
+        storage = await open(t, database, options);
         await waitFor('the server', () => storage.engine().isConnected);
         return storage;
       },
+      removed: async () => {},
     };
   });
 

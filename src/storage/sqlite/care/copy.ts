@@ -1,6 +1,8 @@
 /** A copy of a database as it is at one moment, made beside whoever uses it (https://sqlite.org/lang_vacuum.html#vacuuminto). */
 import { fork } from 'node:child_process';
 import { existsSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { setPriority } from 'node:os';
 import { dirname, extname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +14,9 @@ import { readPragma, requireUsable } from '../file/upgrade/usable.ts';
 
 /** Left on each disk to whoever stores messages: a copy can be made later. */
 const LEFT_FREE_BYTES = 32 * 1024 * 1024;
-const LOOK_EVERY_MS = 200;
+const LOOK_EVERY_MS = 100;
+/** A nice value: who waits for an answer of the service goes first. */
+const GIVING_WAY = 10;
 
 /** What the process that copies says. */
 export type CopyLine =
@@ -115,11 +119,23 @@ function requireChecked(last: CopyLine | undefined, names: CopyOptions['names'])
   }
 }
 
+/** Writes what there is of a copy to disk now and then: all at once would keep the disk from whoever waits for a commit. */
+function createSyncPart(target: string): () => void {
+  let isSyncing = false;
+  return () => {
+    if (isSyncing) return;
+    isSyncing = true;
+    // Where that fails, so does the sync at the end, which counts.
+    void open(target, 'r').then((file) => file.sync().finally(() => file.close())).catch(() => {}).finally(() => { isSyncing = false; });
+  };
+}
+
 /** Resolves with what it has said last. */
 async function runCopier(source: string, target: string, options: CopyOptions & { readonly bytes: number }): Promise<CopyLine | undefined> {
   const { signal, tell, bytes, names } = options;
   const script = fileURLToPath(new URL(`./copy-process${extname(import.meta.url)}`, import.meta.url));
   const child = fork(script, [source, target], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  if (child.pid !== undefined) setPriority(child.pid, GIVING_WAY);
   let last: CopyLine | undefined;
   let stopped: unknown;
   const stop = (reason: unknown): void => {
@@ -128,7 +144,9 @@ async function runCopier(source: string, target: string, options: CopyOptions & 
   };
   const onAbort = () => stop(signal.reason);
   signal.addEventListener('abort', onAbort);
+  const syncPart = createSyncPart(target);
   const timer = setInterval(() => {
+    syncPart();
     const step = last === undefined ? 'copying' : 'checking';
     tell(step, { unit: 'bytes', done: statSync(target, { throwIfNoEntry: false })?.size ?? 0, of: bytes });
     const short = [source, target].find((path) => freeBytesBeside(path) < LEFT_FREE_BYTES / 2);

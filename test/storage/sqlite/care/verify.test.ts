@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, describe, test, type TestContext } from 'node:test';
 import { createAppend } from '../../../../src/storage/sqlite/file/append.ts';
+import { createRemembered } from '../../../../src/storage/sqlite/file/remembered.ts';
 import { openForWriting } from '../../../../src/storage/sqlite/file/open.ts';
 import { createIndexWriter } from '../../../../src/storage/sqlite/indexing/index-writer.ts';
 import { NOTE_GENERATION, openIndexForWriting } from '../../../../src/storage/sqlite/indexing/schema.ts';
@@ -26,7 +27,7 @@ const original = makeDatabase(join(temporaryFolder({ after }), 'app.db'));
 
 function makeDatabase(path: string): string {
   const { database } = openForWriting(path, () => {}, () => false);
-  const append = createAppend(database);
+  const append = createAppend(database, createRemembered(database));
   const store = (first: number, count: number) => {
     database.exec('BEGIN');
     append({
