@@ -14,7 +14,7 @@ const CANARIES = [SECRET, TOKEN, NUMBER, NUMBER.slice(1), TEXT, SIGNATURE, 'cana
 
 test('secrets, signatures, phone numbers and texts appear in no log line, metric or error body', async (t) => {
   const app = await startTestApp(t, {
-    WEBHOOK_SECRET: SECRET, WEBHOOK_SECRET_PREVIOUS: `${SECRET}-previous`, READ_TOKEN: TOKEN, METRICS_TOKEN: `${TOKEN}-metrics`,
+    WEBHOOK_SECRET: SECRET, WEBHOOK_SECRET_PREVIOUS: `${SECRET}-previous`, READ_TOKEN: TOKEN, METRICS_TOKEN: `${TOKEN}-metrics`, ERASE_TOKEN: `${TOKEN}-erase`,
     SIGNATURE_SCHEMES: 'x-signature,standard-webhooks',
   });
   const authorization = { Authorization: `Bearer ${TOKEN}` };
@@ -39,6 +39,11 @@ test('secrets, signatures, phone numbers and texts appear in no log line, metric
     await keep(await app.get(`/messages?${query}`, { headers: authorization }));
     await keep(await app.get(`/messages?${query}`, { headers: { Authorization: `Bearer ${SECRET}` } }));
     await keep(await app.get(`/metrics?${query}`, { headers: authorization }));
+  }
+  for (const query of [`from=${encodeURIComponent(NUMBER)}`, `message_id=${TEXT}`, `from=${NUMBER}&${TEXT}=${TEXT}`, `${TEXT}=%ff`]) {
+    for (const token of [`${TOKEN}-erase`, SECRET]) {
+      await keep(await app.get(`/messages?${query}`, { method: 'DELETE', headers: { Authorization: `Bearer ${token}` } }));
+    }
   }
   await keep(await app.get(`/${TEXT}/${encodeURIComponent(NUMBER)}?${TEXT}`));
   for (const bytes of [

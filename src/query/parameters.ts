@@ -79,13 +79,12 @@ const ERASED_BY = ['from', 'to', 'message_id'] as const;
 export function readErasure(queryString: string): QueryReading<{ readonly which: Erasure }> {
   const pairs = decodePairs(queryString);
   if (pairs === null) return { kind: 'malformed' };
-  const faults = pairs.filter(([name, value]) => !ERASED_BY.some((known) => known === name) || value === '')
-    .map(([name]): Fault => ({ loc: ['query', name], msg: `must be one of ${ERASED_BY.join(', ')}, with a value`, type: 'erasure' }));
   const [[name, value = ''] = [], ...more] = pairs;
-  if (faults.length === 0 && (name === undefined || more.length > 0)) {
-    faults.push({ loc: ['query'], msg: `must be exactly one of ${ERASED_BY.join(', ')}`, type: 'erasure' });
+  const isOne = ERASED_BY.some((known) => known === name) && value !== '' && more.length === 0;
+  if (!isOne) {
+    const fault: Fault = { loc: ['query'], msg: `must be exactly one of ${ERASED_BY.join(', ')}, once and with a value`, type: 'erasure' };
+    return { kind: 'invalid', faults: [fault] };
   }
-  if (faults.length > 0) return { kind: 'invalid', faults };
   if (name === 'message_id') return { kind: 'valid', which: { message_id: value } };
   return { kind: 'valid', which: name === 'to' ? { to: restorePlus(value) } : { from: restorePlus(value) } };
 }

@@ -6,11 +6,22 @@ import { configOf, problemsOf } from '../support/config.ts';
 describe('readConfig', () => {
   test('has the defaults of the contract', () => {
     assert.deepEqual(configOf({}), {
-      credentials: { webhook: null, readToken: null, metricsToken: null, tls: null, database: null, set: [], warnings: [] },
+      credentials: { webhook: null, readToken: null, metricsToken: null, eraseToken: null, tls: null, database: null, set: [], warnings: [] },
       requireHardened: 'nothing', privateSide: null, allowedHosts: [], tls: null, signatureSchemes: ['x-signature'], signatureToleranceSeconds: 300, database: { kind: 'sqlite', path: '/data/app.db' }, databaseNotify: 'auto', logLevel: 'INFO', metricsEnabled: true, host: '0.0.0.0', port: 8000,
       maxBodyBytes: 65536, maxConnections: 1000, maxStreams: 100, dashboardEnabled: true, headerTimeoutMs: 10_000, requestTimeoutMs: 30_000, idleTimeoutMs: 75_000,
-      queryTimeoutMs: 5000, shutdownDelayMs: 0, shutdownTimeoutMs: 8000,
+      queryTimeoutMs: 5000, retentionDays: null, dedupDays: 30, shutdownDelayMs: 0, shutdownTimeoutMs: 8000,
     });
+  });
+
+  test('keeps messages for so many days, and knows their ids for so many more', () => {
+    for (const [environment, days] of [
+      [{ RETENTION_DAYS: '1' }, [1, 30]], [{ RETENTION_DAYS: '36500', DEDUP_DAYS: '36500' }, [36_500, 36_500]], [{ DEDUP_DAYS: '0' }, [null, 0]],
+    ] as const) {
+      const { retentionDays, dedupDays } = configOf(environment);
+      assert.deepEqual([retentionDays, dedupDays], days);
+    }
+    for (const value of ['0', '36501', '-1', '1.5', '']) assert.equal(problemsOf({ RETENTION_DAYS: value }).length, 1, value);
+    for (const value of ['36501', '-1', 'x']) assert.equal(problemsOf({ DEDUP_DAYS: value }).length, 1, value);
   });
 
   test('takes an empty secret as none, and keeps any other to the byte', () => {

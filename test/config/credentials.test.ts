@@ -142,7 +142,7 @@ describe('a secret of Standard Webhooks', () => {
 
 describe('a token', () => {
   test('is a warning where it is a secret of Standard Webhooks', () => {
-    for (const name of ['READ_TOKEN', 'METRICS_TOKEN']) {
+    for (const name of ['READ_TOKEN', 'METRICS_TOKEN', 'ERASE_TOKEN']) {
       assert.deepEqual(configOf({ [name]: `whsec_${'A'.repeat(32)}` }).credentials.warnings, [`${name} is a secret of Standard Webhooks: give a token of its own`]);
     }
   });
@@ -169,6 +169,11 @@ test('a token that opens messages and metrics alike is a warning', () => {
   assert.deepEqual(warned({ READ_TOKEN: one, METRICS_TOKEN: one }), [warning]);
   assert.deepEqual(warned({ READ_TOKEN: one, READ_TOKEN_PREVIOUS: other, METRICS_TOKEN: other }), [warning]);
   assert.deepEqual(warned({ READ_TOKEN: one, METRICS_TOKEN: other }), []);
+  const erasing = ['ERASE_TOKEN is also a token for reading: whoever may read can erase'];
+  assert.deepEqual(warned({ READ_TOKEN: one, ERASE_TOKEN: one }), erasing);
+  assert.deepEqual(warned({ READ_TOKEN: other, READ_TOKEN_PREVIOUS: one, ERASE_TOKEN: one }), erasing);
+  assert.deepEqual(warned({ READ_TOKEN: other, METRICS_TOKEN: one, ERASE_TOKEN: one }), erasing);
+  assert.deepEqual(warned({ READ_TOKEN: other, ERASE_TOKEN: one }), []);
 });
 
 describe('settings that guard', () => {
