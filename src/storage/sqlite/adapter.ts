@@ -40,7 +40,7 @@ export async function openSqliteStorage(
   const removals = startRemovals({
     step: writer.step, retention, now, observer, onHidden: () => void indexing.then(({ hidden }) => hidden()),
   });
-  const indexing = startIndexer(path, opened, observer, removals.takenOut);
+  const indexing = startIndexer(gated, opened, observer, removals.takenOut);
   const readers = await startReaders(queryTimeoutMs, (readClass, nextJob) =>
     startReader({ ...gated, givesWay: readClass === 'long' }, nextJob, observer));
   const indexer = await indexing;

@@ -6,11 +6,11 @@ const STAY_OUT_MS = 500;
 const IN_THE_WAY_MS = 1000;
 
 /**
- * Gives the writer a moment in which this process has no snapshot open, as only then the log can begin again
+ * Gives who writes a moment in which this process has no snapshot open, as only then the log can begin again
  * (https://sqlite.org/wal.html#avoiding_excessively_large_wal_files). Where reads follow one another closely, chance gives none.
  */
 export interface SnapshotGate {
-  /** The writer's: asks old snapshots to end, and has new ones wait. Always to be opened again. */
+  /** Of who writes, to the messages or to the index: asks old snapshots to end, and has new ones wait. Always to be opened again. */
   close(): void;
   open(): void;
   isClosed(): boolean;
@@ -29,16 +29,25 @@ export interface GatedData extends ThreadData {
 export const createGateMemory = () => new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
 
 export function createSnapshotGate(memory: SharedArrayBuffer): SnapshotGate {
+  /** How many keep it closed. */
   const closed = new Int32Array(memory);
-  const isClosed = () => Atomics.load(closed, 0) === 1;
+  let isClosedHere = false;
+  const isClosed = () => Atomics.load(closed, 0) > 0;
   return {
-    close: () => void Atomics.store(closed, 0, 1),
+    close() {
+      if (!isClosedHere) Atomics.add(closed, 0, 1);
+      isClosedHere = true;
+    },
     open() {
-      Atomics.store(closed, 0, 0);
+      if (isClosedHere) Atomics.sub(closed, 0, 1);
+      isClosedHere = false;
       Atomics.notify(closed, 0);
     },
     isClosed,
-    pass: () => void Atomics.wait(closed, 0, 1, STAY_OUT_MS),
+    pass() {
+      const closers = Atomics.load(closed, 0);
+      if (closers > 0) Atomics.wait(closed, 0, closers, STAY_OUT_MS);
+    },
     mustEnd: (takenAt) => isClosed() && performance.now() - takenAt > IN_THE_WAY_MS,
   };
 }

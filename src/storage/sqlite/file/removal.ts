@@ -1,5 +1,6 @@
-/** Removes the rows of hidden messages (`hidden.ts`), in steps that no acknowledgement waits long for, each inside the caller's transaction. */
-import type { DatabaseSync } from 'node:sqlite';
+/** Removes the rows of hidden messages (`hidden.ts`), in steps that nobody waits long for, each inside the caller's transaction. */
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { acceptAnyRowId } from '../row-ids.ts';
 import type { Remembered } from './remembered.ts';
 
 /** Rows of one step. Each changes some pages of the table's indexes, anywhere in them. */
@@ -25,58 +26,10 @@ export interface Removal {
 
 /** Every function throws SQLite's errors. */
 export function createRemoval(database: DatabaseSync, remembered: Remembered): Removal {
-  const prepare = (sql: string) => {
-    const statement = database.prepare(sql);
-    statement.setReadBigInts(true);
-    return statement;
-  };
-  const erased = prepare(`
-    SELECT hidden.id, hidden.number, message_id FROM hidden LEFT JOIN messages USING (id)
-    WHERE number <= ? ORDER BY number LIMIT ${STEP_ROWS}`);
-  const passed = prepare(`
-    SELECT id, iif(received_at IS NULL OR id IN (SELECT id FROM hidden), NULL, message_id) AS message_id FROM messages NOT INDEXED
-    WHERE id > (SELECT expired_after FROM inbox) AND id <= min(?, (SELECT expired_through FROM inbox))
-    ORDER BY id LIMIT ?`);
-  const removeRow = prepare('DELETE FROM messages WHERE id = ?');
-  const unhide = prepare('DELETE FROM hidden WHERE id = ?');
-  const noteErased = prepare('UPDATE inbox SET erased_removed = ?');
-  const noteExpired = prepare('UPDATE inbox SET expired_removed = ?');
-  const pass = prepare('UPDATE inbox SET expired_after = ?1, undated = iif(expired_through <= ?1, 0, undated)');
-  const end = prepare('SELECT max(expired_after, min(?, expired_through)) AS id FROM inbox');
-  const readEdits = prepare('SELECT edits FROM inbox');
-  const setEdits = prepare('UPDATE inbox SET edits = ?');
-
-  function removeErased({ erasedThrough }: TakenOut): number {
-    const rows = erased.all(erasedThrough);
-    for (const { id, message_id } of rows) {
-      if (typeof id !== 'bigint') continue;
-      // Another program may have deleted it meanwhile.
-      if (typeof message_id === 'string') remembered.add(message_id, null);
-      removeRow.run(id);
-      unhide.run(id);
-    }
-    const last = rows.at(-1)?.['number'];
-    if (typeof last === 'bigint') noteErased.run(last);
-    return rows.length;
-  }
-
-  function removeExpired({ expiredThrough, rememberUntil }: RemovalRequest, limit: number): { messages: number; isDone: boolean } {
-    const rows = passed.all(expiredThrough, limit);
-    let messages = 0;
-    for (const { id, message_id } of rows) {
-      if (typeof id !== 'bigint' || typeof message_id !== 'string') continue;
-      remembered.add(message_id, rememberUntil);
-      removeRow.run(id);
-      noteExpired.run(id);
-      messages += 1;
-    }
-    const last = rows.at(-1)?.['id'];
-    // The end of what is expired may be the id of a row that is gone.
-    const through = rows.length < limit ? end.get(expiredThrough)?.['id'] : last;
-    if (typeof through === 'bigint') pass.run(through);
-    return { messages, isDone: rows.length < limit };
-  }
-
+  const removeErased = createRemoveErased(database, remembered);
+  const removeExpired = createRemoveExpired(database, remembered);
+  const readEdits = prepare(database, 'SELECT edits FROM inbox');
+  const setEdits = prepare(database, 'UPDATE inbox SET edits = ?');
   return {
     remove(request) {
       const { edits } = readEdits.get() ?? {};
@@ -88,4 +41,64 @@ export function createRemoval(database: DatabaseSync, remembered: Remembered): R
       return { messages, isDone: expired.isDone };
     },
   };
+}
+
+const REMOVE_ROW = 'DELETE FROM messages WHERE id = ?';
+
+function createRemoveErased(database: DatabaseSync, remembered: Remembered): (takenOut: TakenOut) => number {
+  const next = prepare(database, `
+    SELECT hidden.id, hidden.number, message_id FROM hidden LEFT JOIN messages USING (id)
+    WHERE number <= ? ORDER BY number LIMIT ${STEP_ROWS}`);
+  const removeRow = prepare(database, REMOVE_ROW);
+  const unhide = prepare(database, 'DELETE FROM hidden WHERE id = ?');
+  const note = prepare(database, 'UPDATE inbox SET erased_removed = ?');
+  return ({ erasedThrough }) => {
+    const rows = next.all(erasedThrough);
+    for (const { id, message_id } of rows) {
+      if (typeof id !== 'bigint') continue;
+      // Another program may have deleted it meanwhile.
+      if (typeof message_id === 'string') remembered.add(message_id, null);
+      removeRow.run(id);
+      unhide.run(id);
+    }
+    const last = rows.at(-1)?.['number'];
+    if (typeof last === 'bigint') note.run(last);
+    return rows.length;
+  };
+}
+
+type RemoveExpired = (request: RemovalRequest, limit: number) => { readonly messages: number; readonly isDone: boolean };
+
+function createRemoveExpired(database: DatabaseSync, remembered: Remembered): RemoveExpired {
+  // Without an id what stays: undated ones, and erased ones, which go by themselves.
+  const next = prepare(database, `
+    SELECT id, iif(received_at IS NULL OR id IN (SELECT id FROM hidden), NULL, message_id) AS message_id FROM messages NOT INDEXED
+    WHERE id > (SELECT expired_after FROM inbox) AND id <= min(?, (SELECT expired_through FROM inbox))
+    ORDER BY id LIMIT ?`);
+  const end = prepare(database, 'SELECT max(expired_after, min(?, expired_through)) AS id FROM inbox');
+  const removeRow = prepare(database, REMOVE_ROW);
+  const note = prepare(database, 'UPDATE inbox SET expired_removed = ?');
+  const pass = prepare(database, 'UPDATE inbox SET expired_after = ?1, undated = iif(expired_through <= ?1, 0, undated)');
+  return ({ expiredThrough, rememberUntil }, limit) => {
+    const rows = next.all(expiredThrough, limit);
+    let messages = 0;
+    for (const { id, message_id } of rows) {
+      if (typeof id !== 'bigint' || typeof message_id !== 'string') continue;
+      remembered.add(message_id, rememberUntil);
+      removeRow.run(id);
+      note.run(id);
+      messages += 1;
+    }
+    // The end of what is expired may be the id of a row that is gone.
+    const through = rows.length < limit ? end.get(expiredThrough)?.['id'] : rows.at(-1)?.['id'];
+    if (typeof through === 'bigint') pass.run(through);
+    return { messages, isDone: rows.length < limit };
+  };
+}
+
+/** A row id may be larger than a JavaScript number is exact. */
+function prepare(database: DatabaseSync, sql: string): StatementSync {
+  const statement = database.prepare(sql);
+  acceptAnyRowId(statement);
+  return statement;
 }

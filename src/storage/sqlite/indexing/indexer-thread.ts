@@ -10,8 +10,8 @@ import { StorageUnavailable, type UnavailableReason } from '../../../errors.ts';
 import { isDamage, reasonOf } from '../failures.ts';
 import { countVisible } from '../file/hidden.ts';
 import { identityOf } from '../file/identity.ts';
-import { checkpoint, createLogMeter } from '../file/write-ahead-log.ts';
-import type { ThreadData } from '../thread.ts';
+import { checkpoint, createLogMeter, createLogToEmpty } from '../file/write-ahead-log.ts';
+import { createSnapshotGate, type GatedData } from '../snapshot-gate.ts';
 import { isIndexUsable, removeIndex } from './identity.ts';
 import { CHUNK_MESSAGES, createIndexWriter, type IndexWriter } from './index-writer.ts';
 import type { IndexerMessage, IndexerRequest } from './protocol.ts';
@@ -28,6 +28,8 @@ interface OpenIndex extends IndexWriter {
   /** Throws StorageUnavailable where its path no longer leads to it, or it was cut short: it never shrinks by itself. */
   requireInPlace(): void;
   checkpointIfDue(): void;
+  /** Tells that messages were taken out: nothing of them may stay in the log. */
+  removed(): void;
   /** How many messages there are, and how many have vanished. */
   stored(): number;
   /** Whether each of its pages can be read and says what it should. Some seconds for 10 million messages. */
@@ -35,7 +37,8 @@ interface OpenIndex extends IndexWriter {
   close(): void;
 }
 
-const { path }: ThreadData = workerData;
+const { path, gate: gateMemory }: GatedData = workerData;
+const gate = createSnapshotGate(gateMemory);
 const indexPath = indexPathOf(path);
 const tell = (message: IndexerMessage) => parentPort?.postMessage(message);
 let index: OpenIndex | undefined;
@@ -66,6 +69,9 @@ function open(): OpenIndex {
     SELECT vanished + ifnull(messages, ${countVisible('inbox_file')}) AS messages FROM inbox_file.inbox`);
   const check = database.prepare('PRAGMA main.quick_check(1)');
   const readLog = createLogMeter(database);
+  const toEmpty = createLogToEmpty(indexPath);
+  // What an earlier process has taken out may be in it.
+  toEmpty.removed();
   const opened: OpenIndex = {
     ...createIndexWriter(database),
     requireInPlace() {
@@ -75,8 +81,11 @@ function open(): OpenIndex {
     },
     checkpointIfDue() {
       const { pages, copied } = readLog();
-      if (pages - copied >= CHECKPOINT_EVERY_PAGES) checkpoint(database, indexPath);
+      if (toEmpty.isDue()) withoutReads(toEmpty.isHeld(), () => checkpoint(database, indexPath, true));
+      else if (pages - copied >= CHECKPOINT_EVERY_PAGES) checkpoint(database, indexPath);
+      toEmpty.tried();
     },
+    removed: toEmpty.removed,
     stored: () => Number(countStored.get()?.['messages']),
     isWhole() {
       try {
@@ -112,9 +121,24 @@ function openNew(): DatabaseSync {
 /** To wait for on a thread that does nothing meanwhile. */
 const NEVER_CHANGED = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
 
+/** From asking reads to end to their end: a few of their steps, in milliseconds. */
+const READS_END_MS = 100;
+
+/** Asks own reads to end first, where they have to. */
+function withoutReads(mustEnd: boolean, work: () => void): void {
+  if (!mustEnd) return work();
+  gate.close();
+  try {
+    Atomics.wait(NEVER_CHANGED, 0, 0, READS_END_MS);
+    work();
+  } finally {
+    gate.open();
+  }
+}
+
 /**
- * Takes out what was hidden, then in, chunk by chunk, what has come since, and tells how many messages are in the index then. While that is so far behind that
- * reads do without it and messages come, it rests for as long as it works, as the processors are the senders' first.
+ * Takes out what was hidden, then in, chunk by chunk, what has come since, and tells how many messages are in the index then. While that
+ * is so far behind that reads do without it and messages come, it rests for as long as it works, as the processors are the senders' first.
  */
 function catchUp(index: OpenIndex): void {
   let toldAt = performance.now();
@@ -125,6 +149,7 @@ function catchUp(index: OpenIndex): void {
     tell({ kind: 'indexing', indexed: index.accountedFor() });
   };
   while (index.takeOut()) {
+    index.removed();
     index.checkpointIfDue();
     tellProgress();
   }

@@ -2,6 +2,7 @@ import type { UnavailableReason } from '../../../errors.ts';
 import type { StorageObserver } from '../../storage.ts';
 import type { Opened } from '../file/open.ts';
 import type { TakenOut } from '../file/removal.ts';
+import type { GatedData } from '../snapshot-gate.ts';
 import { keepThread } from '../thread.ts';
 import type { IndexerMessage, IndexerRequest } from './protocol.ts';
 import { MOST_UNINDEXED } from './schema.ts';
@@ -48,7 +49,8 @@ const WAIT_FOR_OPENING_MS = 300;
  * are not in it, each time that it is up to date.
  */
 export async function startIndexer(
-  path: string, { messages, vanished }: Pick<Opened, 'messages' | 'vanished'>, observer: StorageObserver, onTakenOut: (takenOut: TakenOut) => void,
+  data: GatedData, { messages, vanished }: Pick<Opened, 'messages' | 'vanished'>, observer: StorageObserver,
+  onTakenOut: (takenOut: TakenOut) => void,
 ): Promise<Indexer> {
   const firstKnown = Promise.withResolvers<void>();
   const post = (request: IndexerRequest) => thread.post(request);
@@ -57,7 +59,7 @@ export async function startIndexer(
   let distrustedAt = -Infinity;
   let closed = false;
   const thread = keepThread<IndexerMessage>({
-    name: 'indexer', beside: import.meta.url, workerData: { path }, observer,
+    name: 'indexer', beside: import.meta.url, workerData: data, observer,
     onMessage(message) {
       if (message.kind === 'started') return void setTimeout(firstKnown.resolve, WAIT_FOR_OPENING_MS).unref();
       state.heard(message);
@@ -164,8 +166,7 @@ function createSchedule(storedBefore: number, ask: () => void) {
   };
   const askNow = (): void => {
     clearTimeout(timer);
-    asked = true;
-    areHidden = false;
+    [asked, areHidden] = [true, false];
     ask();
   };
   const lag = () => Math.max(0, stored - indexed);
@@ -180,8 +181,8 @@ function createSchedule(storedBefore: number, ask: () => void) {
       askFrom(WORTH_INDEXING);
     },
     hidden(): void {
-      if (asked) areHidden = true;
-      else askNow();
+      areHidden = true;
+      askFrom(0);
     },
     readEnded: () => askFrom(MANY_FOR_A_READ),
     /** How many messages are in the index while it is worked on. */

@@ -15,8 +15,8 @@ export const isAmongTop = (messages: string, number: string, progress: string) =
   OR (${messages} = (SELECT last_top_messages FROM ${progress}) AND ${number} <= (SELECT last_top_number FROM ${progress})))`;
 
 /**
- * Returns what brings `top_senders` up to date after the counts of the senders in `chunk_senders` were changed. Nobody who is not kept comes
- * before one who is: who gains messages is looked at here, and who loses some goes behind.
+ * Returns what brings `top_senders` up to date after the counts of the senders in `chunk_senders` were changed. Nobody who is not kept
+ * comes before one who is: who gains messages is looked at here, and who loses some goes behind.
  */
 export function createRankSenders(database: DatabaseSync): () => void {
   const update = `

@@ -42,7 +42,8 @@ export const HIDDEN_IN_INDEX = `(
     AND messages.id <= (SELECT indexed_through FROM read_index.progress)
   UNION ALL
   SELECT messages.id, from_number, instant, message_id, received_at FROM hidden CROSS JOIN messages USING (id)
-  WHERE number > (SELECT erased_out_through FROM read_index.progress) AND messages.id <= (SELECT indexed_through FROM read_index.progress))`;
+  WHERE number > (SELECT erased_out_through FROM read_index.progress)
+    AND messages.id <= (SELECT indexed_through FROM read_index.progress))`;
 /** SQL that is true of messages that are not in the index: few, and each read that uses it looks at all of them. */
 export const UNINDEXED = 'id > (SELECT indexed_through FROM read_index.progress)';
 

@@ -16,7 +16,8 @@ function countAll({ first }: Snapshot): number {
 /** What is in the index, but for what of that is hidden, and what is not in it: each part SQL that counts. */
 function countBeside({ first, isIndexAhead, isVisible }: Snapshot, kept: string, condition: string, parameters: Parameters): number {
   const sql = `
-    SELECT ifnull(${kept}, 0) + (SELECT count(*) FROM messages NOT INDEXED WHERE ${UNINDEXED} AND ${condition} AND ${isVisible('messages.id')})
+    SELECT ifnull(${kept}, 0)
+      + (SELECT count(*) FROM messages NOT INDEXED WHERE ${UNINDEXED} AND ${condition} AND ${isVisible('messages.id')})
       - ${isIndexAhead ? `(SELECT count(*) FROM ${HIDDEN_IN_INDEX} WHERE ${condition})` : '0'} AS messages`;
   return Number(first(sql, parameters)?.['messages']);
 }

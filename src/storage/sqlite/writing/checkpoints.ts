@@ -2,7 +2,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { UnavailableReason } from '../../../errors.ts';
 import { withoutWaiting } from '../connection-options.ts';
 import { reasonOf } from '../failures.ts';
-import { checkpoint, createLogMeter, isLogLarge, type LogState } from '../file/write-ahead-log.ts';
+import { checkpoint, createLogMeter, createLogToEmpty, isLogLarge, type LogState } from '../file/write-ahead-log.ts';
 import type { SnapshotGate } from '../snapshot-gate.ts';
 import { startThread } from '../thread.ts';
 import type { CheckpointerReply } from './protocol.ts';
@@ -27,6 +27,8 @@ const HELD: UnavailableReason = 'a reader keeps the log from being emptied';
 export interface Checkpoints {
   /** Tells that something was written. */
   wrote(): void;
+  /** Tells that messages were removed: nothing of them may stay in the log. */
+  removed(): void;
   close(): Promise<void>;
 }
 
@@ -46,7 +48,7 @@ export interface CheckpointOptions {
  * what came meanwhile, so that a commit waits for that alone, and for no reader. A failure costs only a longer log, save a failed sync.
  */
 export function startCheckpoints({ database, path, gate, requireFiles, onChange }: CheckpointOptions): Checkpoints {
-  const readLog = createLogMeter(database);
+  const [readLog, toEmpty] = [createLogMeter(database), createLogToEmpty(path)];
   const ownReads = createOwnReads(gate);
   let round: 'none' | 'quiet' | 'busy' = 'none';
   let pagesThen = 0;
@@ -70,10 +72,11 @@ export function startCheckpoints({ database, path, gate, requireFiles, onChange 
   const copier = startCopier(path, ({ failure, copiedAll }) => orEnd(() => {
     if (failure !== null) return end(failure);
     // Where a reader held some, it may go at this very moment, and the writer would have to copy all of that.
-    if (copiedAll) withoutWaiting(database, () => checkpoint(database, path, round === 'quiet'));
+    if (copiedAll) withoutWaiting(database, () => checkpoint(database, path, round === 'quiet' || toEmpty.isDue()));
+    toEmpty.tried();
     const { pages, copied } = readLog();
     pagesThen = pages;
-    const isHeld = isLogLarge(path);
+    const isHeld = isLogLarge(path) || toEmpty.isHeld();
     ownReads.tried(copied, isHeld);
     end(isHeld ? HELD : null);
   }));
@@ -96,6 +99,7 @@ export function startCheckpoints({ database, path, gate, requireFiles, onChange 
   const isDueByTime = () => reason !== null || performance.now() - endedAt >= COPY_AFTER_MS;
   const timer = setInterval(() => beginIf((pages) => pages > 0 && isDueByTime()), LOOK_EVERY_MS);
   return {
+    removed: toEmpty.removed,
     wrote: () => beginIf((pages) => written(pages) >= CHECKPOINT_EVERY_PAGES),
     async close() {
       clearInterval(timer);

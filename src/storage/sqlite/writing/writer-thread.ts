@@ -53,6 +53,7 @@ function serve(writer: Writer, database: DatabaseSync, opened: Opened, lock: Pro
   const reply = (answer: WriterReply) => {
     tell(answer);
     if (answer.kind !== 'failed') checkpoints.wrote();
+    return answer;
   };
   const close = async () => {
     await checkpoints.close();
@@ -65,7 +66,7 @@ function serve(writer: Writer, database: DatabaseSync, opened: Opened, lock: Pro
       if (next.kind === 'commit') reply(writer.commit(next.batches));
       else if (next.kind === 'probe') reply(writer.probe(next.writesAt));
       else if (next.kind === 'close') void close();
-      else reply(writer.step(next));
+      else if (reply(writer.step(next)).kind === 'stepped' && next.kind === 'remove') checkpoints.removed();
     }
   });
   tell({ kind: 'opened', ...opened });

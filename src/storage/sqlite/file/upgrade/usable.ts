@@ -91,7 +91,8 @@ function headerProblems(database: DatabaseSync, tables: number | undefined): str
   if (!isOurs && !isUnmarked) return ['belongs to another application'];
   if (readPragma(database, 'encoding') !== 'UTF-8') return ['is not encoded in UTF-8; dump it and load it into a new file'];
   return tables === undefined
-    ? ['has a table or view inbox, generations, hidden, remembered or erasures, names that this service needs, and not as this version knows them; rename it']
+    ? ['has a table or view inbox, generations, hidden, remembered or erasures, names that this service needs, and not as this version ' +
+      'knows them; rename it']
     : [];
 }
 
