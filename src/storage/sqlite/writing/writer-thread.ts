@@ -93,8 +93,7 @@ type Writer = ReturnType<typeof createWriter>;
 
 function createWriter(database: DatabaseSync, lock: ProcessLock) {
   const remembered = createRemembered(database);
-  const append = createAppend(database, remembered);
-  const step = createStep(database, remembered);
+  const [append, step] = [createAppend(database, remembered), createStep(database, remembered)];
   const probe = database.prepare(WRITE_PROBE);
   acceptAnyRowId(probe);
   const files = createFileIdentity(path, lock);

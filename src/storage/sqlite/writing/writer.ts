@@ -46,30 +46,28 @@ export async function startWriter(data: GatedData, now: () => number, observer: 
   const thread = startThread({ name: 'writer', beside: import.meta.url, workerData: data });
   const opened = await waitUntilOpened(thread, observer);
   const pending: PendingReply[] = [];
-  const failure = Promise.withResolvers<UnavailableReason>();
-  const ended = Promise.withResolvers<void>();
+  const [failure, ended] = [Promise.withResolvers<UnavailableReason>(), Promise.withResolvers<void>()];
   const proof = createProof();
-  let dead = false;
-  let closing = false;
+  let [dead, closing] = [false, false];
 
   thread.on('message', (reply: Exclude<WriterMessage, { kind: 'opened' | 'refused' }>) => {
     if (reply.kind === 'fatal') return failure.resolve(reply.reason);
-    if (reply.kind === 'notice') return observer.notice('INFO', reply.event, reply.fields);
     if (reply.kind === 'checkpoints') return observer.failing('checkpoint', reply.reason);
+    if (reply.kind === 'notice') return observer.notice('INFO', reply.event, reply.fields);
     const answered = pending.splice(0, reply.requests);
     if (reply.kind === 'committed') {
       if (reply.outcomes.length > 0) observer.batchCommitted(reply.outcomes.length, secondsSince(answered[0]?.askedAt));
       return resolveAll(answered, reply.outcomes);
     }
     if (reply.kind === 'stepped') return answered[0]?.resolve({ outcomes: [], done: reply.done });
-    for (const asked of answered) asked.reject(new StorageUnavailable(reply.reason));
+    rejectAll(answered, reply.reason);
     if (reply.fatal) failure.resolve(reply.reason);
   });
   // The 'exit' that follows settles everything.
   thread.on('error', (error) => observer.notice('ERROR', 'writer_died', describeError(error)));
   thread.on('exit', () => {
     dead = true;
-    for (const asked of pending.splice(0)) asked.reject(new StorageUnavailable('the writer thread died'));
+    rejectAll(pending.splice(0), 'the writer thread died');
     if (!closing) failure.resolve('the writer thread died');
     ended.resolve();
   });
@@ -88,11 +86,7 @@ export async function startWriter(data: GatedData, now: () => number, observer: 
       const batch: Batch = { received_at: now(), messages };
       return (await proof.ofCommit(ask({ kind: 'commit', batch: JSON.stringify(batch) }, messages.length))).outcomes;
     },
-    async step(step) {
-      const { done } = await ask(step, 0);
-      if (done === undefined) throw new StorageUnavailable('the database failed');
-      return done;
-    },
+    step: async (step) => doneOf(await ask(step, 0)),
     async probe() {
       const reason = proof.refusedFor();
       if (reason !== undefined) throw new StorageUnavailable(reason);
@@ -109,12 +103,21 @@ export async function startWriter(data: GatedData, now: () => number, observer: 
   };
 }
 
+function doneOf({ done }: Answer): StepDone {
+  if (done === undefined) throw new StorageUnavailable('the database failed');
+  return done;
+}
+
 const secondsSince = (begin = performance.now()) => (performance.now() - begin) / 1000;
 
 /** Gives each its own part of the outcomes. */
 function resolveAll(answered: readonly PendingReply[], outcomes: readonly AppendOutcome[]): void {
   let begin = 0;
   for (const { messages, resolve } of answered) resolve({ outcomes: outcomes.slice(begin, begin += messages) });
+}
+
+function rejectAll(asked: readonly PendingReply[], reason: UnavailableReason): void {
+  for (const { reject } of asked) reject(new StorageUnavailable(reason));
 }
 
 function waitUntilOpened(thread: Worker, observer: StorageObserver): Promise<Opened> {
