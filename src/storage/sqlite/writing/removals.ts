@@ -69,7 +69,6 @@ export function startRemovals({ step, retention, now, onHidden, observer }: Remo
         messages += done.messages;
         ({ isDone, progress } = done);
       }
-      observer.notice('INFO', 'messages_erased', { request_id: requestId, messages });
       return messages;
     },
     takenOut: removing.begin,
