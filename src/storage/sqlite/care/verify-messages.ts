@@ -2,8 +2,17 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { TellProgress } from '../../care/options.ts';
 import { SELECT_NEWEST } from '../file/generations.ts';
+import { IN_ANY_WAY, isExpiredRow, isVisible } from '../file/hidden.ts';
 import { MATCHES } from '../reading/search.ts';
 import { BEFORE_ALL_IDS } from '../row-ids.ts';
+
+/**
+ * SQL that is true of a hidden message that is no longer in the index, while its row is still there (`file/hidden.ts`); on `messages`, with
+ * the index attached as `read_index`.
+ */
+export const IS_TAKEN_OUT = `(
+  messages.id IN (SELECT id FROM hidden WHERE number <= (SELECT erased_out_through FROM read_index.progress))
+  OR (messages.id <= (SELECT expired_out_through FROM read_index.progress) AND ${isExpiredRow('main', String(BEFORE_ALL_IDS))}))`;
 
 /** Rows looked at in one statement. */
 const STEP_ROWS = 50_000;
@@ -27,6 +36,7 @@ export function verifyPages({ database, tell, say }: Checking, schema: 'main' | 
 }
 
 export interface Walked {
+  /** Those that are not hidden. */
   readonly messages: number;
   /** How many of them should be in the index. */
   readonly indexed: number;
@@ -34,18 +44,26 @@ export interface Walked {
   readonly matches: readonly number[];
 }
 
-/** Looks at every message, some ten thousand at a time, in the order of storing. `through`: the last that is in the index. */
-export function verifyMessages({ database, tell, say }: Checking, through: string, samples: readonly string[]): Walked {
+/**
+ * Looks at every message, some ten thousand at a time, in the order of storing. `through`: the last that is in the index; undefined where
+ * there is none.
+ */
+export function verifyMessages({ database, tell, say }: Checking, through: string | undefined, samples: readonly string[]): Walked {
   // `sort_key` is defined wherever a file was found to be usable.
   const step = database.prepare(`
-    SELECT count(*) AS messages, CAST(max(id) AS TEXT) AS last, total(id <= CAST(? AS INTEGER)) AS indexed,
-      total(instant IS NOT sort_key(ts)) AS misplaced ${samples.map((_, number) => `, total(${MATCHES}) AS sample${number}`).join('')}
-    FROM (SELECT id, ts, instant, text FROM messages NOT INDEXED WHERE id > CAST(? AS INTEGER) ORDER BY id LIMIT ${STEP_ROWS})`);
+    SELECT total(is_visible) AS messages, CAST(max(id) AS TEXT) AS last, total(is_in_index AND id <= CAST(? AS INTEGER)) AS indexed,
+      total(instant IS NOT sort_key(ts)) AS misplaced
+      ${samples.map((_, number) => `, total(is_visible AND ${MATCHES}) AS sample${number}`).join('')}
+    FROM (
+      SELECT id, ts, instant, text, ${isVisible('messages.id', IN_ANY_WAY)} AS is_visible,
+        ${through === undefined ? '0' : `NOT ${IS_TAKEN_OUT}`} AS is_in_index
+      FROM messages NOT INDEXED WHERE id > CAST(? AS INTEGER) ORDER BY id LIMIT ${STEP_ROWS}
+    )`);
   const { counted, of } = database.prepare('SELECT messages AS counted, ifnull(messages, 0) AS of FROM inbox').get() ?? {};
   let [messages, indexed, misplaced, last] = [0, 0, 0, String(BEFORE_ALL_IDS)];
   const matches = samples.map(() => 0);
   for (;;) {
-    const row = step.get(through, ...samples, last);
+    const row = step.get(through ?? last, ...samples, last);
     if (typeof row?.['last'] !== 'string') break;
     last = row['last'];
     messages += Number(row['messages']);

@@ -2,6 +2,7 @@
 import { randomInt } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { resultCode } from '../failures.ts';
+import { IN_ANY_WAY, isVisible } from '../file/hidden.ts';
 import { candidatesOf, isSearchable } from '../indexing/text-index/candidates.ts';
 import { MATCHES } from '../reading/search.ts';
 import type { Checking } from './verify-messages.ts';
@@ -41,7 +42,9 @@ export function verifySearches({ database, say }: Checking, samples: readonly st
   const count = (sample: string): number => {
     let found = 0;
     for (const { sql, parameters } of candidatesOf(all, 'read_index', sample)) {
-      const candidates = database.prepare(`SELECT count(*) AS found FROM main.messages NOT INDEXED WHERE ${sql} AND ${MATCHES}`);
+      const candidates = database.prepare(`
+        SELECT count(*) AS found FROM main.messages NOT INDEXED
+        WHERE ${sql} AND ${MATCHES} AND ${isVisible('messages.id', IN_ANY_WAY)}`);
       found += Number(candidates.get(...parameters, sample)?.['found']);
     }
     return found;

@@ -16,7 +16,6 @@ import { SCHEMA_VERSION, unlikeDefined } from '../file/upgrade/own-objects.ts';
 import { requireUsable } from '../file/upgrade/usable.ts';
 import { isIndexUsable } from '../indexing/identity.ts';
 import { indexPathOf } from '../indexing/schema.ts';
-import { BEFORE_ALL_IDS } from '../row-ids.ts';
 import { verifyIndex } from './verify-index.ts';
 import { type Checking, verifyMessages, verifyPages } from './verify-messages.ts';
 import { chooseSamples, verifySearches } from './verify-searches.ts';
@@ -82,13 +81,15 @@ function look(checking: Checking, path: string, version: number): Found {
   // The index first, so that it is never of a later moment than the messages.
   const progress = hasIndex ? guarded(checking, 'the read index', () => database.prepare(`
     SELECT CAST(indexed_through AS TEXT) AS through, messages FROM read_index.progress`).get()) : undefined;
-  const through = String(progress?.['through'] ?? BEFORE_ALL_IDS);
+  const through = progress === undefined ? undefined : String(progress['through']);
   verifyPages(checking, 'main', 'the database', statSync(path).size);
   const unlike = unlikeDefined(database);
   if (unlike.length > 0) say(`the database: ${unlike.join(', ')} is missing or defined otherwise; the next start makes it anew`);
   const samples = progress === undefined ? [] : chooseSamples(database);
   const walked = guarded(checking, 'the database', () => verifyMessages(checking, through, samples));
-  if (progress === undefined || walked === undefined) return { schema: version, messages: walked?.messages ?? 0, indexed: null };
+  if (progress === undefined || through === undefined || walked === undefined) {
+    return { schema: version, messages: walked?.messages ?? 0, indexed: null };
+  }
   guarded(checking, 'the read index', () => {
     verifyPages(checking, 'read_index', 'the read index', statSync(indexPathOf(path)).size);
     verifyIndex(checking, { through, messages: walked.indexed });

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test, type TestContext } from 'node:test';
 import { runCommand, startCommand } from '../../../support/command.ts';
+import { hide } from '../../../support/hide.ts';
 import { startClosedLoop } from '../../../support/load.ts';
 import { message } from '../../../support/messages.ts';
 import { REFERENCE_SCHEMA } from '../../../support/reference-schema.ts';
@@ -68,6 +69,20 @@ describe('a backup', { concurrency: 2 }, () => {
     assert.equal(statSync(target).mode & 0o777, 0o600);
     assert.deepEqual(readdirSync(join(target, '..')), ['copy.db']);
     assert.deepEqual(idsIn(target), ['a', 'b']);
+  });
+
+  test('does not have what is erased, though its row may still be there, and knows its id', async (t) => {
+    const ids = Array.from({ length: 300 }, (_, index) => `id ${index}`);
+    const path = await makeDatabase(t, [...ids, 'a-secret-id']);
+    hide(path, { which: { message_id: 'a-secret-id' }, expiredBefore: 0 });
+    const target = join(temporaryFolder(t), 'copy.db');
+    const { status, last } = await runCommand(t, 'backup', path, [target]);
+    assert.deepEqual([status, last['messages']], [0, ids.length]);
+    assert.equal(readFileSync(target).includes('a-secret-id'), false);
+    assert.deepEqual(idsIn(target), ids);
+    const restored = await openTestStorage(t, target);
+    assert.equal(await restored.append(message({ message_id: 'a-secret-id' })), 'duplicate');
+    assert.equal(readFileSync(path).includes('a-secret-id') || readFileSync(`${path}-wal`).includes('a-secret-id'), true);
   });
 
   test('does not have what was deleted', async (t) => {

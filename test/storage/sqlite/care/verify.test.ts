@@ -7,6 +7,7 @@ import { after, describe, test, type TestContext } from 'node:test';
 import { createAppend } from '../../../../src/storage/sqlite/file/append.ts';
 import { createRemembered } from '../../../../src/storage/sqlite/file/remembered.ts';
 import { openForWriting } from '../../../../src/storage/sqlite/file/open.ts';
+import { SCHEMA_VERSION } from '../../../../src/storage/sqlite/file/upgrade/own-objects.ts';
 import { createIndexWriter } from '../../../../src/storage/sqlite/indexing/index-writer.ts';
 import { NOTE_GENERATION, openIndexForWriting } from '../../../../src/storage/sqlite/indexing/schema.ts';
 import { verify } from '../../../../src/storage/sqlite/care/verify.ts';
@@ -15,7 +16,9 @@ import { EARLIER_SCHEMAS } from '../../../support/earlier-schemas.ts';
 import { startClosedLoop } from '../../../support/load.ts';
 import { message } from '../../../support/messages.ts';
 import { REFERENCE_SCHEMA } from '../../../support/reference-schema.ts';
+import { hide } from '../../../support/hide.ts';
 import { startServerProcess } from '../../../support/server-process.ts';
+import { openTestStorage } from '../../../support/storage.ts';
 import { temporaryFolder } from '../../../support/temporary.ts';
 import { waitFor } from '../../../support/wait.ts';
 
@@ -69,6 +72,16 @@ function rootPageOf(path: string, name: string): number {
   return page;
 }
 
+/** Opens the storage until no row is left of what is hidden. */
+async function removeHidden(t: TestContext, path: string): Promise<void> {
+  const storage = await openTestStorage(t, path);
+  const database = new DatabaseSync(path, { readOnly: true });
+  const left = database.prepare('SELECT (SELECT count(*) FROM messages) - messages AS rows FROM inbox');
+  await waitFor('the removal', () => left.get()?.['rows'] === 0);
+  database.close();
+  await storage.close();
+}
+
 async function problemsOf(path: string): Promise<string[]> {
   const said: string[] = [];
   const { problems } = await verify(path, { tell: () => {}, say: (problem) => said.push(problem) });
@@ -82,7 +95,7 @@ describe('nothing is wrong', () => {
     const steps = new Set<string>();
     const found = await verify(original, { tell: (step) => steps.add(step), say: (problem) => said.push(problem) });
     assert.deepEqual(said, []);
-    assert.deepEqual(found, { file: original, schema: 3, messages: MESSAGES + UNINDEXED, indexed: MESSAGES, problems: 0 });
+    assert.deepEqual(found, { file: original, schema: SCHEMA_VERSION, messages: MESSAGES + UNINDEXED, indexed: MESSAGES, problems: 0 });
     assert.deepEqual([...steps], ['pages of the database', 'messages', 'pages of the read index', 'orders', 'counts by sender', 'counts by minute', 'searches']);
   });
 
@@ -99,6 +112,21 @@ describe('nothing is wrong', () => {
       change(path, schema);
       assert.deepEqual(await problemsOf(path), []);
     }
+  });
+
+  test('with messages that are erased or expired, before and after each step of their removal', async (t) => {
+    const path = copyOf(t);
+    hide(path, { which: { from: '+13' }, expiredBefore: 1_700_000_000_000 + 10_000 * 1000 + 1 });
+    assert.deepEqual(await problemsOf(path), []);
+    const index = openIndexForWriting(path);
+    const writer = createIndexWriter(index);
+    writer.takeOut();
+    assert.deepEqual(await problemsOf(path), []);
+    while (writer.takeOut());
+    index.close();
+    assert.deepEqual(await problemsOf(path), []);
+    await removeHidden(t, path);
+    assert.deepEqual(await problemsOf(path), []);
   });
 
   test('while a server stores messages', async (t) => {
@@ -119,7 +147,8 @@ describe('it is said what is wrong', () => {
   const OF_INDEX: Record<string, [string, ...RegExp[]]> = {
     'a count of a sender': ["UPDATE senders SET messages = messages + 1 WHERE from_number = '+13'", /counts of 1 senders are wrong/, /with the most messages are not/],
     'a sender too many': ["INSERT INTO senders VALUES ('+999', 0)", /counts of 38 senders, and there are 37/],
-    'a sender missing': ["DELETE FROM senders WHERE from_number = '+136'", /counts of 1 senders are wrong/, /counts of 36 senders, and there are 37/],
+    'a sender missing': ["DELETE FROM senders WHERE from_number = '+136'", /counts of 1 senders are wrong/, /counts of 36 senders, and there are 37/,
+      /with the most messages are not/],
     'the number of senders': ['UPDATE progress SET senders = 5', /it counts 5 senders, and there are 37/],
     'the ten with the most': ["UPDATE top_senders SET from_number = '+11111' WHERE from_number = '+10'", /with the most messages are not/],
     'a count of a minute': ['UPDATE arrivals SET messages = messages - 1 WHERE minute = (SELECT min(minute) FROM arrivals)', /counts of 1 minutes are wrong/],
