@@ -156,6 +156,7 @@ describe('copying the log into the database file', () => {
       assert.equal((await fetch(`${url}/health/ready`)).status, 200);
       faults.set(null);
       await waitFor('the metric', async () => await failing() === '0');
+      await server.line('checkpoint_recovered');
       const told = server.lines.map(({ event }) => String(event)).filter((event) => event.startsWith('checkpoint_'));
       assert.deepEqual(told, ['checkpoint_failed', 'checkpoint_recovered']);
     });

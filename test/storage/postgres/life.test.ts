@@ -106,10 +106,11 @@ function testErasing(server: Postgres): void {
     const erasing = { to: '+21' };
     const isOpen = () => storage.engine().isConnected;
     for (let kills = 0, erased: number | undefined; erased === undefined;) {
-      const attempt = storage.erase(erasing, `r${kills}`).catch(() => undefined);
+      let isSettled = false;
+      const before = await server.sql('SELECT messages FROM inbox', database);
+      const attempt = storage.erase(erasing, `r${kills}`).catch(() => undefined).finally(() => { isSettled = true; });
       if (kills < 3) {
-        const before = await server.sql('SELECT messages FROM inbox', database);
-        await waitFor('a step', async () => await server.sql('SELECT messages FROM inbox', database) !== before);
+        await waitFor('a step', async () => isSettled || await server.sql('SELECT messages FROM inbox', database) !== before);
         await server.sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${database}' AND pid <> pg_backend_pid()`);
         kills += 1;
       }
