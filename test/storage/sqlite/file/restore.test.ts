@@ -98,7 +98,7 @@ describe('a dump that was loaded again', { concurrency: 4 }, () => {
     await assertOpens(t, path, IDS);
   });
 
-  for (const version of [1, 2] as const) {
+  for (const version of [1, 2, 3] as const) {
     test(`of a file of version ${version}`, async (t) => {
       const path = join(temporaryFolder(t), 'app.db');
       open(path, (database) => database.exec(EARLIER_SCHEMAS[version]));
