@@ -1,0 +1,194 @@
+/** Messages are stored, erased and expire in a server process that is killed again and again, and are looked at after each start. */
+import { Agent } from 'node:http';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { countVisible, IN_ANY_WAY, isVisible } from '../../src/storage/sqlite/file/hidden.ts';
+import { verify } from '../../src/storage/sqlite/care/verify.ts';
+import { message, sign } from './messages.ts';
+import { createMovedClock } from './moved-clock.ts';
+import { ask } from './request.ts';
+import { startServerProcess, type ServerProcess, type ServerProcessOptions } from './server-process.ts';
+import { temporaryFolder, type Scope } from './temporary.ts';
+import { waitFor } from './wait.ts';
+
+const DAY_MS = 86_400_000;
+const ERASE_TOKEN = 'a-token-for-erasing-only';
+const CONNECTIONS = 8;
+const SENDERS = ['+491', '+492', '+493'];
+/** Messages of one sender that are erased in a round: some steps of removal. */
+const ERASED = 500;
+const REPEATS = 40;
+/** Two rounds later a message has expired. */
+const ROUND_MS = 0.6 * DAY_MS;
+
+/** All but the first three have to be 0. */
+export interface LifeFigures {
+  acknowledged: number;
+  erased: number;
+  expired: number;
+  /** Acknowledged, neither erased nor expired, and not there. */
+  lost: number;
+  /** Erased, acknowledged as such, and in an answer or stored again. */
+  back: number;
+  /** Repeats of what is gone that were not answered as repeats, or stored. */
+  storedAgain: number;
+  /** Counts of answers that are not those of the rows. */
+  miscounted: number;
+  /** What a verification says. */
+  problems: number;
+}
+
+interface Sent {
+  readonly from: string;
+  readonly message_id: string;
+  /** By the server's clock. */
+  readonly sentAt: number;
+}
+
+export interface LifeOptions {
+  readonly script: NonNullable<ServerProcessOptions['script']>;
+  readonly rounds: number;
+  /** Acknowledgements from the beginning of an erasure to the kill: a random number up to this. */
+  readonly mostBeforeKill: number;
+  readonly progress: (text: string) => void;
+}
+
+type Inbox = ReturnType<typeof createInbox>;
+
+/** The file, the clock, and the process of the moment. */
+function createInbox(scope: Scope, script: LifeOptions['script']) {
+  const folder = temporaryFolder(scope);
+  const path = join(folder, 'app.db');
+  const clock = createMovedClock(folder, Date.UTC(2026, 0, 1));
+  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
+  scope.after(() => agent.destroy());
+  let url = '';
+  const statusOf = (answer: Promise<{ readonly status: number }>) => answer.then(({ status }) => status, () => null);
+  return {
+    path, clock,
+    async start(): Promise<ServerProcess> {
+      const env = { DATABASE_URL: path, ERASE_TOKEN, RETENTION_DAYS: '1', DEDUP_DAYS: '30', LOG_LEVEL: 'INFO' };
+      const server = startServerProcess(scope, { script, env, nodeArguments: clock.nodeArguments });
+      url = await server.url();
+      return server;
+    },
+    async send({ from, message_id }: Sent, text = 'Hello'): Promise<boolean> {
+      const body = JSON.stringify(message({ from, message_id, text }));
+      return await statusOf(ask(`${url}/webhook`, { agent, method: 'POST', headers: { 'X-Signature': sign(body) }, body })) === 200;
+    },
+    async erase(from: string): Promise<boolean> {
+      const headers = { Authorization: `Bearer ${ERASE_TOKEN}` };
+      return await statusOf(ask(`${url}/messages?from=${encodeURIComponent(from)}`, { method: 'DELETE', headers })) === 200;
+    },
+    async totalOf(path: string, name: 'total' | 'total_messages' = 'total'): Promise<number> {
+      const totals: Record<typeof name, number> = JSON.parse((await ask(url + path)).body);
+      return totals[name];
+    },
+    /** The value that a statement selects as `value`. */
+    read(sql: string, ...parameters: readonly (string | number)[]): number {
+      const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
+      try {
+        return Number(database.prepare(sql).get(...parameters)?.['value']);
+      } finally {
+        database.close();
+      }
+    },
+  };
+}
+
+/** Runs the rounds on one database, and tells what was found. */
+export async function runLifeRounds(scope: Scope, { script, rounds, mostBeforeKill, progress }: LifeOptions): Promise<LifeFigures> {
+  const inbox = createInbox(scope, script);
+  const found: LifeFigures = { acknowledged: 0, erased: 0, expired: 0, lost: 0, back: 0, storedAgain: 0, miscounted: 0, problems: 0 };
+  const acknowledged: Sent[] = [];
+  const erasedBefore: Sent[] = [];
+  let given = 0;
+  for (let round = 1; round <= rounds; round += 1) {
+    const server = await inbox.start();
+    const next = (from: string): Sent => ({ from, message_id: `life-${given += 1}`, sentAt: inbox.clock.now() });
+    const victims = Array.from({ length: ERASED }, () => next(`+7${1000 + round}`));
+    await Promise.all(victims.map(async (one) => void (await waitFor('its acknowledgement', () => inbox.send(one)))));
+
+    const load = startLoad(inbox, () => next(SENDERS[given % SENDERS.length] ?? ''), acknowledged);
+    const killAt = acknowledged.length + 1 + Math.floor(Math.random() * mostBeforeKill);
+    let isErased = false;
+    const erasing = inbox.erase(victims[0]?.from ?? '').then((is) => { isErased = is; });
+    inbox.clock.advance(ROUND_MS);
+    await waitFor('acknowledgements', () => acknowledged.length >= killAt);
+    server.child.kill('SIGKILL');
+    await Promise.all([load.stop(), erasing, server.ended]);
+
+    const again = await inbox.start();
+    erasedBefore.push(...victims);
+    await lookAtErased(inbox, found, victims, isErased);
+    await lookAtAll(inbox, found, acknowledged, erasedBefore);
+    again.child.kill(round < rounds ? 'SIGKILL' : 'SIGTERM');
+    await again.ended;
+    progress(`round ${round} of ${rounds}, ${acknowledged.length} acknowledged, the erasure ${isErased ? 'too' : 'cut off'}`);
+  }
+  await verify(inbox.path, { tell() {}, say: () => { found.problems += 1; } });
+  return { ...found, acknowledged: acknowledged.length, erased: erasedBefore.length };
+}
+
+function startLoad(inbox: Inbox, next: () => Sent, acknowledged: Sent[]) {
+  let stopped = false;
+  const senders = Promise.all(Array.from({ length: CONNECTIONS }, async () => {
+    while (!stopped) {
+      const one = next();
+      if (await inbox.send(one)) acknowledged.push(one);
+      else stopped = true;
+    }
+  }));
+  return {
+    async stop() {
+      stopped = true;
+      await senders;
+    },
+  };
+}
+
+/** `isErased`: it was said so before the kill. Otherwise the same request again goes on. */
+async function lookAtErased(inbox: Inbox, found: LifeFigures, victims: readonly Sent[], isErased: boolean): Promise<void> {
+  const from = victims[0]?.from ?? '';
+  const shown = () => inbox.totalOf(`/messages?from=${encodeURIComponent(from)}`);
+  if (isErased) found.back += await shown();
+  await waitFor('the erasure', () => inbox.erase(from));
+  found.back += await shown();
+  await requireRepeats(inbox, found, victims);
+  found.back += await shown();
+}
+
+async function requireRepeats(inbox: Inbox, found: LifeFigures, gone: readonly Sent[]): Promise<void> {
+  for (const one of gone.slice(-REPEATS)) if (!await inbox.send(one, 'again, and other')) found.storedAgain += 1;
+}
+
+async function lookAtAll(inbox: Inbox, found: LifeFigures, acknowledged: readonly Sent[], erased: readonly Sent[]): Promise<void> {
+  const since = inbox.clock.now() - DAY_MS;
+  const visible = isVisible('messages.id', IN_ANY_WAY);
+  await waitFor('retention', () => inbox.read(`SELECT count(*) AS value FROM messages WHERE received_at < ? AND ${visible}`, since) === 0);
+  const expired = acknowledged.filter(({ sentAt }) => sentAt + ROUND_MS < since);
+  found.expired = expired.length;
+  await requireRepeats(inbox, found, expired);
+  const present = new Set(idsOf(inbox.path, visible));
+  for (const { message_id } of [...erased, ...expired]) if (present.has(message_id)) found.back += 1;
+  for (const { message_id, sentAt } of acknowledged) if (sentAt >= since && !present.has(message_id)) found.lost += 1;
+
+  const counts: [number, number][] = [
+    [await inbox.totalOf('/stats', 'total_messages'), present.size], [await inbox.totalOf('/messages'), present.size],
+    [inbox.read('SELECT messages AS value FROM inbox'), inbox.read(`SELECT ${countVisible()} AS value`)],
+  ];
+  for (const from of SENDERS) {
+    const rows = inbox.read(`SELECT count(*) AS value FROM messages WHERE from_number = ? AND ${visible}`, from);
+    counts.push([await inbox.totalOf(`/messages?from=${encodeURIComponent(from)}`), rows]);
+  }
+  found.miscounted += counts.filter(([answered, rows]) => answered !== rows).length;
+}
+
+function idsOf(path: string, visible: string): string[] {
+  const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
+  try {
+    return database.prepare(`SELECT message_id FROM messages WHERE ${visible}`).all().map(({ message_id }) => String(message_id));
+  } finally {
+    database.close();
+  }
+}
