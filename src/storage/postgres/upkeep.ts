@@ -2,7 +2,8 @@ import type { Connection } from './connection.ts';
 import { PostgresError } from './failures.ts';
 import { CLEAN_TEXT_INDEX, READ_SIZE } from './sql.ts';
 
-const CLEAN_EVERY_MS = 1000;
+/** Seldom, each time is long enough to be felt by who stores; often, they are many. */
+const CLEAN_EVERY_MS = 150;
 /** Behind a burst that is a second or two; the session is of no other use meanwhile. */
 const TIMEOUT_MS = 30_000;
 
