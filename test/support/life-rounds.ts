@@ -28,10 +28,10 @@ export interface LifeFigures {
   expired: number;
   /** Acknowledged, neither erased nor expired, and not there. */
   lost: number;
-  /** Erased, acknowledged as such, and in an answer or stored again. */
+  /** Erased, acknowledged as such, or expired, and in an answer or stored again. */
   back: number;
-  /** Repeats of what is gone that were not answered as repeats, or stored. */
-  storedAgain: number;
+  /** Repeats of what is gone that were not answered 200. */
+  refused: number;
   /** Counts of answers that are not those of the rows. */
   miscounted: number;
   /** What a verification says. */
@@ -99,7 +99,7 @@ function createInbox(scope: Scope, script: LifeOptions['script']) {
 /** Runs the rounds on one database, and tells what was found. */
 export async function runLifeRounds(scope: Scope, { script, rounds, mostBeforeKill, progress }: LifeOptions): Promise<LifeFigures> {
   const inbox = createInbox(scope, script);
-  const found: LifeFigures = { acknowledged: 0, erased: 0, expired: 0, lost: 0, back: 0, storedAgain: 0, miscounted: 0, problems: 0 };
+  const found: LifeFigures = { acknowledged: 0, erased: 0, expired: 0, lost: 0, back: 0, refused: 0, miscounted: 0, problems: 0 };
   const acknowledged: Sent[] = [];
   const erasedBefore: Sent[] = [];
   let given = 0;
@@ -159,7 +159,7 @@ async function lookAtErased(inbox: Inbox, found: LifeFigures, victims: readonly 
 }
 
 async function requireRepeats(inbox: Inbox, found: LifeFigures, gone: readonly Sent[]): Promise<void> {
-  for (const one of gone.slice(-REPEATS)) if (!await inbox.send(one, 'again, and other')) found.storedAgain += 1;
+  for (const one of gone.slice(-REPEATS)) if (!await inbox.send(one, 'again, and other')) found.refused += 1;
 }
 
 async function lookAtAll(inbox: Inbox, found: LifeFigures, acknowledged: readonly Sent[], erased: readonly Sent[]): Promise<void> {

@@ -6,6 +6,7 @@ import { changedFiles, delayedEnd } from './files.ts';
 import { foreignReader, failedCheckpoint } from './log-growth.ts';
 import { indexLoss } from './index-loss.ts';
 import { kills } from './kills.ts';
+import { life } from './life.ts';
 import { busyReader, overload } from './overload.ts';
 import { queuedSearches, silentStreams } from './readers.ts';
 import { runAndReport } from './report.ts';
@@ -14,7 +15,7 @@ import { syncOrder } from './sync-order.ts';
 import { behindStreams, silentHeads, unreadAnswers } from './unread.ts';
 
 const SCENARIOS: readonly Scenario[] = [
-  kills, syncOrder, failedSync, diskFull, indexLoss, foreignReader, failedCheckpoint, drainUnderLoad, delayedEnd, changedFiles,
+  kills, life, syncOrder, failedSync, diskFull, indexLoss, foreignReader, failedCheckpoint, drainUnderLoad, delayedEnd, changedFiles,
   busyReader, slowClients, silentStreams, queuedSearches, largeBodies, tinyChunks, unreadAnswers, behindStreams, silentHeads,
   overload,
 ];

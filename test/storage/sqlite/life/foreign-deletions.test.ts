@@ -25,7 +25,8 @@ async function makeFile(t: TestContext): Promise<string> {
   const { database } = openForWriting(path, () => {}, () => false);
   const append = createAppend(database, createRemembered(database));
   const hiding = createHiding(database);
-  const messagesOf = (kind: string, from: string) => Array.from({ length: 5 }, (_, index) => message({ message_id: `${kind}${index}`, from }));
+  const messagesOf = (kind: string, from: string) =>
+    Array.from({ length: 5 }, (_, index) => message({ message_id: `${kind}${index}`, from }));
   inTransaction(database, () => {
     append({ received_at: RECEIVED_AT, messages: messagesOf('e', '+4911') });
     append({ received_at: RECEIVED_AT + 1000, messages: [...messagesOf('x', '+4922'), ...messagesOf('k', '+4933')] });

@@ -7,5 +7,5 @@ test('killed at any moment while messages are stored, erased and expire, it lose
     script: 'src/server.ts', rounds: 4, mostBeforeKill: 600, progress: (text) => t.diagnostic(text),
   });
   assert.ok(acknowledged > 0 && erased > 0 && expired > 0, JSON.stringify({ acknowledged, erased, expired }));
-  assert.deepEqual(faults, { lost: 0, back: 0, storedAgain: 0, miscounted: 0, problems: 0 });
+  assert.deepEqual(faults, { lost: 0, back: 0, refused: 0, miscounted: 0, problems: 0 });
 });

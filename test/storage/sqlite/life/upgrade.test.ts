@@ -54,13 +54,15 @@ test('is upgraded with nothing lost and its positions good, gets another index, 
   const everything = await storage.stored({ after: storage.beforeAll, limit: 1000 });
   assert.deepEqual(everything.items.map((item) => item.message), [FIRST, ...later]);
   assert.deepEqual(everything.items.map(({ receivedAt }) => receivedAt).slice(0, 3), [1_736_935_200_000, null, 1_740_000_000_001]);
-  assert.deepEqual((await storage.stats()).topSenders, [{ from: '+1515', count: 200 }, { from: '+1414', count: 100 }, { from: '+12', count: 1 }]);
+  assert.deepEqual((await storage.stats()).topSenders,
+    [{ from: '+1515', count: 200 }, { from: '+1414', count: 100 }, { from: '+12', count: 1 }]);
   assert.ok(await storage.holds({ generation: GENERATION, sequence: '5' }));
   assert.equal(await storage.append(FIRST), 'duplicate');
 
   assert.equal(await storage.erase({ from: '+1414' }, 'request'), 100);
   assert.equal((await storage.stats()).total, MESSAGES - 100 + 1);
-  await waitFor('the removal', () => open(path, (database) => database.prepare('SELECT count(*) AS rows FROM messages').get()?.['rows']) === MESSAGES - 99);
+  const rows = () => open(path, (database) => database.prepare('SELECT count(*) AS rows FROM messages').get()?.['rows']);
+  await waitFor('the removal', () => rows() === MESSAGES - 99);
   await storage.close();
   const again = await openTestStorage(t, path);
   assert.deepEqual((await again.stats()).topSenders, [{ from: '+1515', count: 200 }, { from: '+12', count: 1 }]);
