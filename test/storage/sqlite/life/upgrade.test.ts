@@ -26,6 +26,8 @@ function open<Result>(path: string, use: (database: DatabaseSync) => Result): Re
   }
 }
 
+const rowsOf = (path: string) => open(path, (database) => database.prepare('SELECT count(*) AS rows FROM messages').get()?.['rows']);
+
 function makeFile(path: string): void {
   open(path, (database) => {
     database.exec(EARLIER_SCHEMAS[3]);
@@ -61,8 +63,7 @@ test('is upgraded with nothing lost and its positions good, gets another index, 
 
   assert.equal(await storage.erase({ from: '+1414' }, 'request'), 100);
   assert.equal((await storage.stats()).total, MESSAGES - 100 + 1);
-  const rows = () => open(path, (database) => database.prepare('SELECT count(*) AS rows FROM messages').get()?.['rows']);
-  await waitFor('the removal', () => rows() === MESSAGES - 99);
+  await waitFor('the removal', () => rowsOf(path) === MESSAGES - 99);
   await storage.close();
   const again = await openTestStorage(t, path);
   assert.deepEqual((await again.stats()).topSenders, [{ from: '+1515', count: 200 }, { from: '+12', count: 1 }]);
@@ -75,6 +76,7 @@ test('has messages without a time of receipt, which never expire, among others, 
   makeFile(path);
   const storage = await openTestStorage(t, path, {}, { retention: { keepMs: 1000, rememberMs: 1e12 } });
   await waitFor('the undated ones', async () => (await storage.list({ limit: 1, offset: 0 })).total === MESSAGES / 4);
+  await waitFor('the removal', () => rowsOf(path) === MESSAGES / 4);
   const { items } = await storage.stored({ after: storage.beforeAll, limit: 1000 });
   assert.deepEqual(items.map((item) => item.message), later.filter((_, index) => index % 4 === 0));
   assert.equal(await storage.append(FIRST), 'duplicate');
