@@ -10,6 +10,7 @@ import { after, describe, test, type TestContext } from 'node:test';
 import { openPostgresTarget } from '../../../src/storage/postgres/moving.ts';
 import { openSqliteSource } from '../../../src/storage/sqlite/moving/source.ts';
 import { EARLIER_SCHEMAS } from '../../support/earlier-schemas.ts';
+import { hide } from '../../support/hide.ts';
 import { message } from '../../support/messages.ts';
 import { isInstalled, NOT_INSTALLED, startPostgres, SUPERUSER, type Postgres } from '../../support/postgres.ts';
 import { REFERENCE_SCHEMA } from '../../support/reference-schema.ts';
@@ -161,6 +162,25 @@ function testOn(server: Postgres): void {
         assert.equal(await server.sql('SELECT id, message_id, received_at FROM messages', database), '1|a|1736935200000');
       });
     }
+
+    test('what is erased or expired stays where it is, though its row may still be there', async (t) => {
+      const path = join(temporaryFolder(t), 'app.db');
+      let now = 1000;
+      const storage = await openTestStorage(t, path, {}, { now: () => now });
+      for (const message_id of ['expired', 'a', 'erased', 'b']) {
+        await storage.append(message({ message_id }));
+        now += 1000;
+      }
+      await storage.close();
+      hide(path, { which: { message_id: 'erased' }, expiredBefore: 1500 });
+      assert.equal(rowsOf(path).length, 4);
+      const database = await server.createDatabase();
+      assert.equal((await finish(t, 0, path, urlOf(database)))['messages'], 2);
+      assert.equal(await server.sql('SELECT id, message_id FROM messages ORDER BY id', database), '1|a\n2|b');
+      assert.equal(await counters(database), 't');
+      // What is there already is compared with what is visible too.
+      assert.equal((await finish(t, 0, urlOf(database), path))['messages'], 2);
+    });
 
     test('without a message there is a database of none', async (t) => {
       const database = await server.createDatabase();

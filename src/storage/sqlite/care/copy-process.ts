@@ -7,7 +7,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS } from '../connection-options.ts';
 import { reasonOf } from '../failures.ts';
 import { SELECT_NEWEST } from '../file/generations.ts';
-import { countVisible } from '../file/hidden.ts';
+import { isVisible, readHiddenNow } from '../file/hidden.ts';
 import { createRemembered } from '../file/remembered.ts';
 import { createRemoval } from '../file/removal.ts';
 import { BEFORE_ALL_IDS, LAST_ID } from '../row-ids.ts';
@@ -40,7 +40,7 @@ function copy(source: string, target: string): { readonly earliest: bigint; read
 function removeErased(target: string): void {
   const database = new DatabaseSync(target, { ...AS_BY_DEFAULT, timeout: BUSY_TIMEOUT_MS });
   try {
-    const areErased = hasHidden(database) && database.prepare('SELECT 1 FROM hidden').get() !== undefined;
+    const areErased = readHiddenNow(database).areErased && database.prepare('SELECT 1 FROM hidden').get() !== undefined;
     if (!areErased) return;
     const removal = createRemoval(database, createRemembered(database));
     database.exec('BEGIN');
@@ -51,16 +51,14 @@ function removeErased(target: string): void {
   }
 }
 
-const hasHidden = (database: DatabaseSync) => database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'hidden'").get() !== undefined;
-
 /** Looks at a copy as if nothing were known of how it was made. */
 function check(target: string, { earliest, latest }: ReturnType<typeof copy>): CopyLine {
   const database = open(target);
   const faults = database.prepare('PRAGMA quick_check(1)').get()?.['quick_check'];
   if (faults !== 'ok') return { kind: 'damaged', fault: String(faults) };
   const newest = readNewest(database);
-  const count = hasHidden(database) ? countVisible() : '(SELECT count(*) FROM messages)';
-  const messages = Number(database.prepare(`SELECT ${count} AS messages`).get()?.['messages']);
+  const visible = isVisible('messages.id', readHiddenNow(database));
+  const messages = Number(database.prepare(`SELECT count(*) AS messages FROM messages WHERE ${visible}`).get()?.['messages']);
   const hasCount = database.prepare("SELECT 1 FROM pragma_table_info('inbox') WHERE name = 'messages'").get() !== undefined;
   const counted = hasCount ? database.prepare('SELECT messages FROM inbox').get()?.['messages'] ?? messages : messages;
   database.close();

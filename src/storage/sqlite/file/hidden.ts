@@ -8,6 +8,7 @@
  * A message is hidden once, in one way, and stays so until its row is gone. `inbox.vanished` counts all that ever were, and numbers
  * those that are erased. Of both, the last one whose row is gone is `inbox.expired_removed` (an id) and `inbox.erased_removed` (a number).
  */
+import type { DatabaseSync } from 'node:sqlite';
 
 /** SQL: whether the message of an id is expired and not removed; `schema`: that of the messages. */
 const isExpired = (id: string, schema: string) => `(
@@ -41,6 +42,16 @@ export function isVisible(id: string, now: HiddenNow, schema = 'main'): string {
 
 /** For statements that are true at any moment. */
 export const IN_ANY_WAY: HiddenNow = { areExpired: true, areUndated: true, areErased: true };
+
+/** The same of a file as it is, which may be of a schema in which none is hidden, or a part of a dump. Throws SQLite's errors. */
+export function readHiddenNow(database: DatabaseSync): HiddenNow {
+  const areErased = database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'hidden'").get() !== undefined;
+  const mayBeExpired = database.prepare("SELECT 1 FROM pragma_table_info('inbox') WHERE name = 'expired_after'").get() !== undefined;
+  const expired = mayBeExpired
+    ? database.prepare('SELECT expired_through > expired_after AS are_expired, undated > 0 AS are_undated FROM inbox').get()
+    : undefined;
+  return { areExpired: expired?.['are_expired'] === 1, areUndated: expired?.['are_undated'] === 1, areErased };
+}
 
 /** SQL: how many messages are not hidden, by looking at all. */
 export const countVisible = (schema = 'main') => `(

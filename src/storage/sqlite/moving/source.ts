@@ -6,6 +6,7 @@ import { StartRefused } from '../../../errors.ts';
 import type { Side, KeptMessage } from '../../move/sides.ts';
 import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS } from '../connection-options.ts';
 import { adviceFor } from '../file/advice.ts';
+import { isVisible, readHiddenNow } from '../file/hidden.ts';
 import { resolveDatabasePath } from '../file/path.ts';
 import { lockForThisProcess } from '../file/process-lock.ts';
 import { asText, TEXT_COLUMNS } from '../file/upgrade/stored-values.ts';
@@ -67,16 +68,21 @@ export function openReading(path: string): Reading {
   }
 }
 
-/** Of a connection in which `defineIsUtf8` was called. `hasTimes`: whether there is a column `received_at`. */
+/**
+ * Of a connection in which `defineIsUtf8` was called, to a file in which nobody hides messages meanwhile: those that are hidden are none of
+ * its messages any more. `hasTimes`: whether there is a column `received_at`.
+ */
 export function readingOf(database: DatabaseSync, path: string, hasTimes = true): Omit<Reading, 'close'> {
+  const visible = isVisible('messages.id', readHiddenNow(database));
   const next = database.prepare(`
     SELECT CAST(id AS TEXT) AS sequence, ${TEXT_COLUMNS.map((column) => `${asText(column)} AS ${column}`).join(', ')},
       ${hasTimes ? 'CAST(received_at AS TEXT)' : 'NULL'} AS received_at
-    FROM messages WHERE id > ? ORDER BY id LIMIT ?`);
+    FROM messages WHERE id > ? AND ${visible} ORDER BY id LIMIT ?`);
   const bytes = database.prepare(`
     SELECT ${TEXT_COLUMNS.map((column) => `CAST(${asText(column)} AS BLOB) AS ${column}`).join(', ')} FROM messages WHERE id = ?`);
   return {
-    count: () => advised(path, () => Number(database.prepare('SELECT count(*) AS messages FROM messages').get()?.['messages'])),
+    count: () => advised(path, () =>
+      Number(database.prepare(`SELECT count(*) AS messages FROM messages WHERE ${visible}`).get()?.['messages'])),
     read: (after, most) => advised(path, () => {
       const moved: KeptMessage[] = [];
       let units = 0;
