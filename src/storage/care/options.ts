@@ -47,6 +47,11 @@ export interface Restored {
   readonly file: string;
   readonly messages: number;
   readonly newest_sequence: string;
+  /**
+   * How many messages of the backup are not in it, as they were erased since; null where what was replaced cannot tell: there was
+   * nothing, or it is damaged, of another database or of an earlier schema.
+   */
+  readonly erased_since: number | null;
   /** Where what it has replaced is; null where there was nothing. */
   readonly replaced: string | null;
 }

@@ -1,6 +1,7 @@
 /**
  * Copies a database and looks at the copy: a process of its own, as a running statement cannot be interrupted otherwise than by the end of
- * its process. Entry point, started by `copy.ts`: the arguments are both paths; what becomes of it is said in messages.
+ * its process. Entry point, started by `copy.ts`: the arguments are both paths, and in a restore that of the database that is replaced;
+ * what becomes of it is said in messages.
  */
 import { closeSync, fsyncSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
@@ -12,6 +13,7 @@ import { createRemembered } from '../file/remembered.ts';
 import { createRemoval } from '../file/removal.ts';
 import { BEFORE_ALL_IDS, LAST_ID } from '../row-ids.ts';
 import type { CopyLine } from './copy.ts';
+import { removeErasedSince } from './erased-since.ts';
 
 const tell = (line: CopyLine) => void process.send?.(line);
 const open = (path: string) => new DatabaseSync(path, { ...AS_BY_DEFAULT, readOnly: true, timeout: BUSY_TIMEOUT_MS });
@@ -22,37 +24,48 @@ function readNewest(database: DatabaseSync): bigint {
   return knowsSequences ? BigInt(String(database.prepare(SELECT_NEWEST).get()?.['sequence'])) : 0n;
 }
 
-/** Copies what one moment shows, without what was deleted, and resolves with between which sequences that moment lies. */
-function copy(source: string, target: string): { readonly earliest: bigint; readonly latest: bigint } {
+interface Made {
+  /** Between which sequences its moment lies. */
+  readonly earliest: bigint;
+  readonly latest: bigint;
+  readonly erasedSince: number | null;
+}
+
+/** Copies what one moment shows, without what was deleted. */
+function copy(source: string, target: string, replaced: string | undefined): Made {
   const database = open(source);
   const earliest = readNewest(database);
   database.prepare('VACUUM INTO ?').run(target);
   const latest = readNewest(database);
   database.close();
-  removeErased(target);
+  const erasedSince = removeErased(target, replaced);
   const file = openSync(target, 'r+');
   fsyncSync(file);
   closeSync(file);
-  return { earliest, latest };
+  return { earliest, latest, erasedSince };
 }
 
-/** What is erased and still has its row is in no answer, and must be in no copy either. */
-function removeErased(target: string): void {
+/** What is erased and still has its row is in no answer, and must be in no copy either. Returns what `removeErasedSince` does. */
+function removeErased(target: string, replaced: string | undefined): number | null {
   const database = new DatabaseSync(target, { ...AS_BY_DEFAULT, timeout: BUSY_TIMEOUT_MS });
   try {
     const areErased = readHiddenNow(database).areErased && database.prepare('SELECT 1 FROM hidden').get() !== undefined;
-    if (!areErased) return;
-    const removal = createRemoval(database, createRemembered(database));
-    database.exec('BEGIN');
-    while (!removal.remove({ erasedThrough: LAST_ID, expiredThrough: BEFORE_ALL_IDS, rememberUntil: 0 }).isDone);
-    database.exec('COMMIT; VACUUM');
+    if (areErased) {
+      const removal = createRemoval(database, createRemembered(database));
+      database.exec('BEGIN');
+      while (!removal.remove({ erasedThrough: LAST_ID, expiredThrough: BEFORE_ALL_IDS, rememberUntil: 0 }).isDone);
+      database.exec('COMMIT');
+    }
+    const erasedSince = replaced === undefined ? null : removeErasedSince(database, replaced);
+    if (areErased || (erasedSince ?? 0) > 0) database.exec('VACUUM');
+    return erasedSince;
   } finally {
     database.close();
   }
 }
 
 /** Looks at a copy as if nothing were known of how it was made. */
-function check(target: string, { earliest, latest }: ReturnType<typeof copy>): CopyLine {
+function check(target: string, { earliest, latest, erasedSince }: Made): CopyLine {
   const database = open(target);
   const faults = database.prepare('PRAGMA quick_check(1)').get()?.['quick_check'];
   if (faults !== 'ok') return { kind: 'damaged', fault: String(faults) };
@@ -66,15 +79,15 @@ function check(target: string, { earliest, latest }: ReturnType<typeof copy>): C
     return { kind: 'damaged', fault: `its newest sequence is ${newest}, and that of the source went from ${earliest} to ${latest}` };
   }
   if (counted !== messages) return { kind: 'damaged', fault: `it has ${messages} messages, and counts ${String(counted)}` };
-  return { kind: 'checked', messages, newestSequence: String(newest) };
+  return { kind: 'checked', messages, newestSequence: String(newest), erasedSince };
 }
 
-const [source, target] = process.argv.slice(2);
+const [source, target, replaced] = process.argv.slice(2);
 if (source === undefined || target === undefined) throw new Error('copy-process.ts is started by copy.ts only');
 try {
-  const moment = copy(source, target);
+  const made = copy(source, target, replaced);
   tell({ kind: 'copied' });
-  tell(check(target, moment));
+  tell(check(target, made));
 } catch (error) {
   tell({ kind: 'failed', reason: reasonOf(error) });
 }

@@ -21,18 +21,22 @@ const GIVING_WAY = 10;
 /** What the process that copies says. */
 export type CopyLine =
   | { readonly kind: 'copied' }
-  | { readonly kind: 'checked'; readonly messages: number; readonly newestSequence: string }
+  | ({ readonly kind: 'checked' } & Copied)
   | { readonly kind: 'damaged'; readonly fault: string }
   | { readonly kind: 'failed'; readonly reason: UnavailableReason };
 
 export interface Copied {
   readonly messages: number;
   readonly newestSequence: string;
+  /** How many messages of the source are not in it, as they are erased in the database that is replaced; null where that cannot tell. */
+  readonly erasedSince: number | null;
 }
 
 export interface CopyOptions extends CareOptions {
   /** What an operator calls the source, such as `DATABASE_URL`, and the target. */
   readonly names: { readonly source: string; readonly target: string };
+  /** The database in whose place the copy will be put, which may be missing or damaged. */
+  readonly replaced?: string;
 }
 
 /** How large a copy will be, in bytes. Throws StartRefused where the source is no database that messages can be kept in. */
@@ -132,9 +136,10 @@ function createSyncPart(target: string): () => void {
 
 /** Resolves with what it has said last. */
 async function runCopier(source: string, target: string, options: CopyOptions & { readonly bytes: number }): Promise<CopyLine | undefined> {
-  const { signal, tell, bytes, names } = options;
+  const { signal, tell, bytes, names, replaced } = options;
   const script = fileURLToPath(new URL(`./copy-process${extname(import.meta.url)}`, import.meta.url));
-  const child = fork(script, [source, target], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  const paths = [source, target, ...(replaced === undefined ? [] : [replaced])];
+  const child = fork(script, paths, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
   if (child.pid !== undefined) setPriority(child.pid, GIVING_WAY);
   let last: CopyLine | undefined;
   let stopped: unknown;

@@ -2,7 +2,7 @@
  * A restore. The copy of the backup is made and looked at beside the database, and then takes its name in one step, rename(2): so whenever
  * it is cut off, at the path of the database is what was there or what should be there. In this order:
  *
- * 1. The copy, synced.
+ * 1. The copy, without what was erased since in the database that is replaced (`erased-since.ts`), synced.
  * 2. A copy of the database as it is, with its log, under the name by which it is kept. (A second link to it would cost less, and leave a
  *    database that is refused in between: it must not have two names.)
  * 3. The log of the database is copied into it, as its next start would do.
@@ -45,7 +45,7 @@ export async function restore(givenPath: string, { source: givenSource, now, tel
     removeCopies();
     requireRoom(path, inspectSource(source, 'SOURCE') + sizeOf(path), 'DATABASE_URL');
     const names = { source: 'SOURCE', target: 'DATABASE_URL' };
-    const { messages, newestSequence } = await copyDatabase(source, copy, { tell, signal, names });
+    const { messages, newestSequence, erasedSince } = await copyDatabase(source, copy, { tell, signal, names, replaced: path });
     for (const file of [copy, `${path}-lock`]) giveTo(file, owner);
     signal.throwIfAborted();
     const replaced = keep(path, `${path}-replaced-${new Date(now).toISOString().replaceAll(/[-:]|\.\d+/g, '')}`);
@@ -54,7 +54,7 @@ export async function restore(givenPath: string, { source: givenSource, now, tel
     syncName(path);
     renameSync(copy, path);
     syncName(path);
-    return { file: path, messages, newest_sequence: newestSequence, replaced };
+    return { file: path, messages, newest_sequence: newestSequence, erased_since: erasedSince, replaced };
   } catch (error) {
     const advice = adviceFor(error, path);
     throw advice === undefined ? error : new StartRefused([`DATABASE_URL: ${advice}`]);

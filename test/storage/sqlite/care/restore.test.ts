@@ -72,7 +72,7 @@ describe('a restore', { concurrency: 2 }, () => {
     const { status, last, stderr } = await runCommand(t, 'restore', path, [source]);
     assert.deepEqual([status, stderr], [0, '']);
     const { replaced, ...said } = last;
-    assert.deepEqual([said['event'], said['file'], said['messages'], said['newest_sequence']], ['restored', path, 2, '2']);
+    assert.deepEqual([said['event'], said['file'], said['messages'], said['newest_sequence'], said['erased_since']], ['restored', path, 2, '2', 0]);
     assert.match(String(replaced), /app\.db-replaced-\d{8}T\d{6}Z$/);
     assert.deepEqual(readdirSync(folder).map((name) => join(folder, name)).toSorted(),
       [path, `${path}-lock`, String(replaced), `${String(replaced)}-wal`].toSorted());
