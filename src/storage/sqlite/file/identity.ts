@@ -8,6 +8,8 @@ export interface FileIdentity {
   require(): void;
   /** For the moment before a commit: throws StorageUnavailable where that would be in vain, or would hide that the log was cut off. */
   requireWholeLog(): void;
+  /** Tells that the database file was written to past SQLite, by this process: from now on it is what it is. */
+  written(): void;
 }
 
 /** Which file a path leads to; undefined where to none. A file that is open keeps its identity to itself (stat(2)). */
@@ -65,10 +67,7 @@ export function createFileIdentity(path: string, lock: { isInPlace(): boolean })
     return true;
   }
 
-  function isLogLongEnough(): boolean {
-    const index = readLogIndex(indexFile);
-    return index !== null && (index.frames === 0 || fstatSync(logFile).size >= frameOffset(index, index.frames));
-  }
+  const isLogLongEnough = () => hasEveryFrame(logFile, readLogIndex(indexFile));
 
   function breakFor(reason: 'the database file was changed by another program' | 'the lock file was removed or replaced'): never {
     broken = new StorageUnavailable(reason);
@@ -76,6 +75,10 @@ export function createFileIdentity(path: string, lock: { isInPlace(): boolean })
   }
 
   return {
+    written() {
+      seen = look();
+      edges = readEdges(databaseFile, Number(seen.size));
+    },
     requireWholeLog() {
       if (broken !== undefined) throw broken;
       if (!isLogLongEnough() && !isLogLongEnough()) breakFor('the database file was changed by another program');
@@ -144,6 +147,10 @@ function hasLastFrame(file: number, index: LogIndex): boolean {
   if (index.frames === 0) return true;
   const frame = readAt(file, FRAME_HEADER_BYTES, frameOffset(index, index.frames - 1));
   return frame !== null && frame.subarray(8, 16).equals(index.salts) && frame.subarray(16, 24).equals(index.checksum);
+}
+
+function hasEveryFrame(file: number, index: LogIndex | null): boolean {
+  return index !== null && (index.frames === 0 || fstatSync(file).size >= frameOffset(index, index.frames));
 }
 
 /** Where a frame begins, counted from 0. */

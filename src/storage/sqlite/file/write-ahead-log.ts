@@ -4,7 +4,8 @@ import type { DatabaseSync } from 'node:sqlite';
 /** Of a log that was kept from starting again at its beginning: eight times what is written between two checkpoints. */
 const LARGE_LOG_BYTES = 512 * 1024 * 1024;
 
-const logBytes = (path: string) => statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+/** The size of the log of a database; 0 where there is none. */
+export const logBytes = (path: string): number => statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
 
 /** Whether the log of a database is so large that it is emptied as soon as that can be, also while messages come. */
 export function isLogLarge(path: string): boolean {
@@ -33,34 +34,4 @@ export function createLogMeter(database: DatabaseSync): () => LogState {
  */
 export function checkpoint(database: DatabaseSync, path: string, empty = false): void {
   database.exec(`PRAGMA main.wal_checkpoint(${empty || isLogLarge(path) ? 'TRUNCATE' : 'PASSIVE'})`);
-}
-
-/** From the first removal to the first try to empty the log, in milliseconds: others may follow. */
-const EMPTY_AFTER_MS = 5000;
-/** If readers have kept it from that for so long, more has to be done. */
-const HELD_AFTER_MS = 20_000;
-
-/** Whether a log has to be emptied, as a message that is gone may still be in it, also where the log has begun again since. */
-export interface LogToEmpty {
-  /** Tells that messages were removed. */
-  removed(): void;
-  isDue(): boolean;
-  isHeld(): boolean;
-  /** To be called after each checkpoint. */
-  tried(): void;
-}
-
-export function createLogToEmpty(path: string): LogToEmpty {
-  let since: number | undefined;
-  const isOlderThan = (ms: number) => since !== undefined && performance.now() - since > ms;
-  return {
-    removed() {
-      since ??= performance.now();
-    },
-    isDue: () => isOlderThan(EMPTY_AFTER_MS),
-    isHeld: () => isOlderThan(HELD_AFTER_MS),
-    tried() {
-      if (logBytes(path) === 0) since = undefined;
-    },
-  };
 }

@@ -10,7 +10,8 @@ import { StorageUnavailable, type UnavailableReason } from '../../../errors.ts';
 import { isDamage, reasonOf } from '../failures.ts';
 import { countVisible } from '../file/hidden.ts';
 import { identityOf } from '../file/identity.ts';
-import { checkpoint, createLogMeter, createLogToEmpty } from '../file/write-ahead-log.ts';
+import { createRemains } from '../file/remains.ts';
+import { checkpoint, createLogMeter } from '../file/write-ahead-log.ts';
 import { createSnapshotGate, type GatedData } from '../snapshot-gate.ts';
 import { isIndexUsable, removeIndex } from './identity.ts';
 import { CHUNK_MESSAGES, createIndexWriter, type IndexWriter } from './index-writer.ts';
@@ -21,6 +22,8 @@ import { indexPathOf, MOST_UNINDEXED, NOTE_GENERATION, openIndexForWriting } fro
 const CHECKPOINT_EVERY_PAGES = 16_384;
 /** What is left of the disk to the messages: an index can be made later, and reads do with one that is behind. */
 const LEFT_FREE_BYTES = 32 * 1024 * 1024;
+/** Nothing is taken in while pages are cleaned of what is gone, once after a checkpoint. */
+const CLEAN_PAGES_FOR_MS = 100;
 /** How often progress is told of, in milliseconds. */
 const TELL_EVERY_MS = 1000;
 
@@ -69,9 +72,10 @@ function open(): OpenIndex {
     SELECT vanished + ifnull(messages, ${countVisible('inbox_file')}) AS messages FROM inbox_file.inbox`);
   const check = database.prepare('PRAGMA main.quick_check(1)');
   const readLog = createLogMeter(database);
-  const toEmpty = createLogToEmpty(indexPath);
+  const remains = createRemains({ database, path: indexPath, cleanForMs: CLEAN_PAGES_FOR_MS });
+  const countVanished = database.prepare('SELECT vanished FROM inbox_file.inbox');
   // What an earlier process has taken out may be in it.
-  toEmpty.removed();
+  if (Number(countVanished.get()?.['vanished']) > 0) remains.removed();
   const opened: OpenIndex = {
     ...createIndexWriter(database),
     requireInPlace() {
@@ -81,11 +85,11 @@ function open(): OpenIndex {
     },
     checkpointIfDue() {
       const { pages, copied } = readLog();
-      if (toEmpty.isDue()) withoutReads(toEmpty.isHeld(), () => checkpoint(database, indexPath, true));
+      if (remains.isDue()) withoutReads(remains.isHeld(), () => checkpoint(database, indexPath, true));
       else if (pages - copied >= CHECKPOINT_EVERY_PAGES) checkpoint(database, indexPath);
-      toEmpty.tried();
+      remains.tried();
     },
-    removed: toEmpty.removed,
+    removed: remains.removed,
     stored: () => Number(countStored.get()?.['messages']),
     isWhole() {
       try {

@@ -2,7 +2,8 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { UnavailableReason } from '../../../errors.ts';
 import { withoutWaiting } from '../connection-options.ts';
 import { reasonOf } from '../failures.ts';
-import { checkpoint, createLogMeter, createLogToEmpty, isLogLarge, type LogState } from '../file/write-ahead-log.ts';
+import type { Remains } from '../file/remains.ts';
+import { checkpoint, createLogMeter, isLogLarge, type LogState } from '../file/write-ahead-log.ts';
 import type { SnapshotGate } from '../snapshot-gate.ts';
 import { startThread } from '../thread.ts';
 import type { CheckpointerReply } from './protocol.ts';
@@ -27,8 +28,6 @@ const HELD: UnavailableReason = 'a reader keeps the log from being emptied';
 export interface Checkpoints {
   /** Tells that something was written. */
   wrote(): void;
-  /** Tells that messages were removed: nothing of them may stay in the log. */
-  removed(): void;
   close(): Promise<void>;
 }
 
@@ -39,6 +38,8 @@ export interface CheckpointOptions {
   readonly gate: SnapshotGate;
   /** Throws where the files are not what they were: copying the log would hide that, and what it does not have would stay lost. */
   readonly requireFiles: () => void;
+  /** The log is emptied for, and after. */
+  readonly remains: Remains;
   /** Told when checkpoints begin to fail or leave a large log, of every other reason, and, with null, when all is well again. */
   readonly onChange: (reason: UnavailableReason | null) => void;
 }
@@ -47,9 +48,8 @@ export interface CheckpointOptions {
  * Keeps the write-ahead log of the writer's connection from growing without bound: the thread copies most of it, the writer
  * what came meanwhile, so that a commit waits for that alone, and for no reader. A failure costs only a longer log, save a failed sync.
  */
-export function startCheckpoints({ database, path, gate, requireFiles, onChange }: CheckpointOptions): Checkpoints {
-  const [readLog, toEmpty] = [createLogMeter(database), createLogToEmpty(path)];
-  const ownReads = createOwnReads(gate);
+export function startCheckpoints({ database, path, gate, requireFiles, remains, onChange }: CheckpointOptions): Checkpoints {
+  const [readLog, ownReads] = [createLogMeter(database), createOwnReads(gate)];
   let round: 'none' | 'quiet' | 'busy' = 'none';
   let pagesThen = 0;
   let endedAt = performance.now();
@@ -71,12 +71,14 @@ export function startCheckpoints({ database, path, gate, requireFiles, onChange 
   };
   const copier = startCopier(path, ({ failure, copiedAll }) => orEnd(() => {
     if (failure !== null) return end(failure);
-    // Where a reader held some, it may go at this very moment, and the writer would have to copy all of that.
-    if (copiedAll) withoutWaiting(database, () => checkpoint(database, path, round === 'quiet' || toEmpty.isDue()));
-    toEmpty.tried();
+    withoutWaiting(database, () => {
+      // Where a reader held some, it may go at this very moment, and the writer would have to copy all of that.
+      if (copiedAll) checkpoint(database, path, round === 'quiet' || remains.isDue());
+      remains.tried();
+    });
     const { pages, copied } = readLog();
     pagesThen = pages;
-    const isHeld = isLogLarge(path) || toEmpty.isHeld();
+    const isHeld = isLogLarge(path) || remains.isHeld();
     ownReads.tried(copied, isHeld);
     end(isHeld ? HELD : null);
   }));
@@ -97,9 +99,8 @@ export function startCheckpoints({ database, path, gate, requireFiles, onChange 
   });
 
   const isDueByTime = () => reason !== null || performance.now() - endedAt >= COPY_AFTER_MS;
-  const timer = setInterval(() => beginIf((pages) => pages > 0 && isDueByTime()), LOOK_EVERY_MS);
+  const timer = setInterval(() => beginIf((pages) => remains.isDue() || (pages > 0 && isDueByTime())), LOOK_EVERY_MS);
   return {
-    removed: toEmpty.removed,
     wrote: () => beginIf((pages) => written(pages) >= CHECKPOINT_EVERY_PAGES),
     async close() {
       clearInterval(timer);

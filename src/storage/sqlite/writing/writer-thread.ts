@@ -14,6 +14,7 @@ import { createHiding } from '../file/hiding.ts';
 import { createFileIdentity } from '../file/identity.ts';
 import { type Opened, openForWriting } from '../file/open.ts';
 import { lockForThisProcess, type ProcessLock } from '../file/process-lock.ts';
+import { createRemains } from '../file/remains.ts';
 import { createRemembered, type Remembered } from '../file/remembered.ts';
 import { createRemoval } from '../file/removal.ts';
 import { inTransaction } from '../file/transaction.ts';
@@ -28,6 +29,8 @@ const port = parentPort;
 if (port === null) throw new Error('writer-thread.ts runs as a worker thread only');
 const tell = (message: WriterMessage) => port.postMessage(message);
 
+/** An acknowledgement waits so much longer where pages are cleaned of what is gone, once after a checkpoint. */
+const CLEAN_PAGES_FOR_MS = 20;
 /** A write that stores no message, to find out whether the database takes one; its parameter is the time in milliseconds since 1970. */
 const WRITE_PROBE = 'UPDATE inbox SET probed_at = ?';
 
@@ -43,13 +46,16 @@ try {
 }
 
 function serve(writer: Writer, database: DatabaseSync, opened: Opened, lock: ProcessLock): void {
+  const remains = createRemains({ database, path, cleanForMs: CLEAN_PAGES_FOR_MS, onWritten: writer.files.written });
   const checkpoints = startCheckpoints({
-    database, path, gate: createSnapshotGate(gate), requireFiles: writer.requireFiles,
+    database, path, gate: createSnapshotGate(gate), requireFiles: writer.files.require, remains,
     onChange(reason) {
       tell({ kind: 'checkpoints', reason });
       if (reason !== null) writer.noteFailure(reason);
     },
   });
+  // What an earlier process has removed may be in them.
+  if (opened.vanished > 0) remains.removed();
   const reply = (answer: WriterReply) => {
     tell(answer);
     if (answer.kind !== 'failed') checkpoints.wrote();
@@ -66,7 +72,7 @@ function serve(writer: Writer, database: DatabaseSync, opened: Opened, lock: Pro
       if (next.kind === 'commit') reply(writer.commit(next.batches));
       else if (next.kind === 'probe') reply(writer.probe(next.writesAt));
       else if (next.kind === 'close') void close();
-      else if (reply(writer.step(next)).kind === 'stepped' && next.kind === 'remove') checkpoints.removed();
+      else if (reply(writer.step(next)).kind === 'stepped' && next.kind === 'remove') remains.removed();
     }
   });
   tell({ kind: 'opened', ...opened });
@@ -126,7 +132,7 @@ function createWriter(database: DatabaseSync, lock: ProcessLock) {
   }
 
   return {
-    requireFiles: files.require,
+    files,
     commit(batches: readonly string[]): WriterReply {
       const requests = batches.length;
       const reply = attempt(requests, () => ({

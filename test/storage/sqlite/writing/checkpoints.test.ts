@@ -6,6 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { describe, test, type TestContext } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import type { UnavailableReason } from '../../../../src/errors.ts';
+import { createRemains } from '../../../../src/storage/sqlite/file/remains.ts';
 import { startCheckpoints } from '../../../../src/storage/sqlite/writing/checkpoints.ts';
 import { createGateMemory, createSnapshotGate } from '../../../../src/storage/sqlite/snapshot-gate.ts';
 import { startTestApp, type TestApp } from '../../../support/app.ts';
@@ -129,7 +130,10 @@ test('a read of our own ends, for that reason, where it keeps a large log from b
   const database = connect(t, path);
   const gate = createGateMemory();
   const told: (UnavailableReason | null)[] = [];
-  const checkpoints = startCheckpoints({ database, path, gate: createSnapshotGate(gate), requireFiles() {}, onChange: (reason) => told.push(reason) });
+  const checkpoints = startCheckpoints({
+    database, path, gate: createSnapshotGate(gate), requireFiles() {},
+    remains: createRemains({ database, path, cleanForMs: 1 }), onChange: (reason) => told.push(reason),
+  });
   t.after(() => checkpoints.close());
   const said = await startLongRead(t, path, gate);
   fillLog(database, 64);
