@@ -48,6 +48,22 @@ function connectUnread(scope: Scope, port: number, bytes: string): RawConnection
   return connection;
 }
 
+/**
+ * Asks, and again where the connection was closed: while what others have left is being given back a newcomer may have to make room itself,
+ * which bounds memory, but gets in soon.
+ */
+function askBeside<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+  return waitFor('an answer beside them', () => ask().catch((error: unknown) => {
+    if (error instanceof TypeError) return undefined;
+    throw error;
+  }));
+}
+
+async function countItems(app: TestApp): Promise<number> {
+  const page: { items: unknown[] } = JSON.parse(await (await app.get('/messages?limit=100')).text());
+  return page.items.length;
+}
+
 describe('while a client does not take its answers', () => {
   test('no more of its requests are begun; all are answered once it does', async (t) => {
     const { app, begun } = await startWithLongPages(t);
@@ -128,7 +144,7 @@ describe('while a client does not take its answers', () => {
       socket.write(' ');
       return socket.closed;
     }));
-    assert.equal((await app.get('/messages?limit=100')).status, 200);
+    assert.equal(await askBeside(() => countItems(app)), 100);
     assert.equal((await app.send({ message_id: 'beside' })).status, 200);
   });
 
@@ -163,12 +179,11 @@ describe('while a client does not take its answers', () => {
   test('those who leave most unread make room, and others go on', async (t) => {
     const { app } = await startWithLongPages(t);
     const greedy = Array.from({ length: 60 }, () => connectRaw(t, app.port));
-    const open = async () => await app.metric('http_connections_open') ?? 0;
+    const open = async () => await askBeside(() => app.metric('http_connections_open')) ?? 0;
     await waitFor('the connections', async () => await open() > 60);
     for (const { socket } of greedy) socket.pause().write(PAGE.repeat(10));
     await waitFor('room', async () => await open() < 45);
-    const page: { items: unknown[] } = JSON.parse(await (await app.get('/messages?limit=100')).text());
-    assert.equal(page.items.length, 100);
+    assert.equal(await askBeside(() => countItems(app)), 100);
   });
 });
 
