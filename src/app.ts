@@ -9,6 +9,7 @@ import type { DrainReport } from './http/drain.ts';
 import { createBackground } from './observe/background.ts';
 import { describeError, type Log, type LogFields, type LogLevel } from './observe/log.ts';
 import { createMetrics, type Metrics } from './observe/metrics.ts';
+import { createRefusals, type Refusals } from './observe/refusals.ts';
 import { exposeProcess } from './observe/process-metrics.ts';
 import { createReadiness, type Readiness } from './operations/readiness.ts';
 import { createReload } from './operations/reload.ts';
@@ -58,14 +59,13 @@ const URGENT_DRAIN_MS = 800;
 export async function startApp({ config, log, announce, droppedLogLines, openStorage = openConfiguredStorage }: AppOptions): Promise<App> {
   let { credentials } = config;
   const metrics = createMetrics();
+  const refusals = createRefusals(Date.now);
   const background = createBackground(log);
   let wakeStreams = () => {};
   const storage = await openStorage({
     config, credentials: () => credentials.database,
     queryTimeoutMs: config.queryTimeoutMs,
-    retention: {
-      keepMs: config.retentionDays === null ? null : config.retentionDays * MS_PER_DAY, rememberMs: config.dedupDays * MS_PER_DAY,
-    },
+    retention: retentionOf(config),
     now: Date.now,
     observer: {
       notice: log, failing: background.failing, failedOver: metrics.failedOver, replicationCut: metrics.replicationCut,
@@ -87,10 +87,11 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
     }),
   ]) : hideMetrics;
   const routesOf = createRoutes({
-    config, credentials: () => credentials, storage, hub, background, readiness, metrics, showMetrics, log, publicPort: () => open.port,
+    config, credentials: () => credentials, storage, hub, background, readiness, metrics, refusals, showMetrics, log,
+    publicPort: () => open.port,
   });
   const ports = createPorts(config, routesOf, {
-    onAnswered: (answered) => reportAnswered(answered, readiness.isDraining(), log, metrics),
+    onAnswered: (answered) => reportAnswered(answered, readiness.isDraining(), { log, metrics, refusals }),
     onConnectionRefused: metrics.connectionRefused,
     onHandshakeFailed: metrics.handshakeFailed,
     onFailed: (requestId, error) => reportFailure(requestId, error, log),
@@ -115,6 +116,9 @@ export async function startApp({ config, log, announce, droppedLogLines, openSto
     stop: (timeoutMs) => stop({ config, readiness, hub, ports, storage }, timeoutMs),
   };
 }
+
+const retentionOf = ({ retentionDays, dedupDays }: Config) =>
+  ({ keepMs: retentionDays === null ? null : retentionDays * MS_PER_DAY, rememberMs: dedupDays * MS_PER_DAY });
 
 interface StoppedParts {
   readonly readiness: Readiness;
@@ -150,10 +154,19 @@ function describePorts({ host, tls, privateSide }: Config, { port, privatePort }
   return { host, port, tls: tls !== null, ...(privateSide && { private_host: privateSide.host, private_port: privatePort }) };
 }
 
-function reportAnswered(answered: Answered, isDraining: boolean, log: Log, metrics: Metrics): void {
+interface Observers {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly refusals: Refusals;
+}
+
+function reportAnswered(answered: Answered, isDraining: boolean, { log, metrics, refusals }: Observers): void {
   const { requestId, method, route, status, refusal, latencyMs, remoteAddress } = answered;
   if (status !== null) metrics.requestAnswered(method, route, status, latencyMs);
-  if (refusal !== null) metrics.requestRefused(refusal);
+  if (refusal !== null) {
+    metrics.requestRefused(refusal);
+    refusals.add({ requestId, status, result: 'refused', reason: refusal, remoteAddress });
+  }
   log(levelOf(status, isDraining), 'request', {
     request_id: requestId,
     method,

@@ -11,8 +11,10 @@ import { refuseOtherSites } from './http/same-site.ts';
 import type { Background } from './observe/background.ts';
 import type { Log } from './observe/log.ts';
 import type { Metrics } from './observe/metrics.ts';
+import type { Refusals } from './observe/refusals.ts';
 import { createShowReady, showLive } from './operations/health.ts';
 import type { Readiness } from './operations/readiness.ts';
+import { createShowRefusals } from './operations/show-refusals.ts';
 import { createShowStorage } from './operations/show-storage.ts';
 import { createShowArrivals } from './query/arrivals.ts';
 import { createEraseMessages } from './query/erase.ts';
@@ -33,6 +35,7 @@ export interface Parts {
   readonly background: Background;
   readonly readiness: Readiness;
   readonly metrics: Metrics;
+  readonly refusals: Refusals;
   readonly showMetrics: Handler;
   readonly log: Log;
   /** The public port, once it is open. */
@@ -50,11 +53,11 @@ interface PlacedRoute extends Route {
 
 /** Returns the routes of the given sides, each behind its guard. */
 export function createRoutes(parts: Parts): (sides: readonly Side[]) => Route[] {
-  const { config, credentials, storage, hub, background, readiness, metrics, showMetrics, log } = parts;
+  const { config, credentials, storage, hub, background, readiness, metrics, refusals, showMetrics, log } = parts;
   const { anybody, reader, monitoring } = createGuards(parts);
   const receive = createReceive({
     ...config, requiresClientCertificate: config.tls?.requiresClientCertificate ?? false, keys: () => credentials().webhook,
-    now: Date.now, storage, log, metrics,
+    now: Date.now, storage, log, metrics, refusals,
   });
   const streamMessages = createStreamMessages({ storage, hub, log, metrics });
   const showReady = createShowReady(readiness, storage, background);
@@ -68,6 +71,7 @@ export function createRoutes(parts: Parts): (sides: readonly Side[]) => Route[] 
     get('/stats', reader, createShowStats(storage)),
     get('/stats/minutes', reader, createShowArrivals(storage, Date.now)),
     get('/storage', reader, createShowStorage(storage)),
+    get('/refusals', reader, createShowRefusals(refusals)),
     get('/health/live', anybody, showLive, ['public', 'private']),
     get('/health/ready', anybody, showReady),
     get('/metrics', monitoring, showMetrics),

@@ -9,7 +9,7 @@ import { standardHeaders } from './support/signatures.ts';
 
 const TOKENS = { READ_TOKEN: 'reader-of-today-1234', READ_TOKEN_PREVIOUS: 'reader-of-before-123', METRICS_TOKEN: 'monitoring-token-123' };
 /** Every route that shows messages, or figures about them. */
-const READING = ['/messages', '/messages?order=newest', '/stats', '/stats/minutes', '/storage'];
+const READING = ['/messages', '/messages?order=newest', '/stats', '/stats/minutes', '/storage', '/refusals'];
 const OPEN = ['/health/live', '/health/ready'];
 const bearer = (token: string) => ({ Authorization: `Bearer ${token}` });
 

@@ -13,6 +13,8 @@ export interface Exchange {
   readonly request: IncomingMessage;
   /** The query string as it came, without `?`. */
   readonly query: string;
+  /** Kept from the start: a client that has gone has no address any more. */
+  readonly remoteAddress: string | null;
   /** The raw body, within limits. Never rejects. */
   readBody(limits: BodyLimits): Promise<BodyResult>;
   /** Whether the one who asked would still be let in: for answers that go on for long. */
@@ -24,8 +26,6 @@ export interface OpenExchange extends Omit<Exchange, 'query' | 'mayStillRead'> {
   readonly response: ServerResponse;
   /** Milliseconds on the monotonic clock. */
   readonly startedAt: number;
-  /** Kept from the start: a client that has gone has no address any more. */
-  readonly remoteAddress: string | null;
   /** Whether a handler waits for the body. */
   awaitsBody(): boolean;
   /** Ends a body that is being read; without effect where none is. */

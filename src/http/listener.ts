@@ -153,10 +153,10 @@ function createAccept({ router, onFailed }: ListenerOptions, connections: Connec
       return answer(exchange, UNMATCHED, head.reply, head.refusal);
     }
     const { route, handler } = router(request.method ?? '', head.target.path);
-    const { requestId, readBody } = exchange;
+    const { requestId, remoteAddress, readBody } = exchange;
     const { query } = head.target;
     connections.inTurn(exchange, () => {
-      Promise.try(handler, { requestId, request, readBody, query, mayStillRead: () => true }).then(
+      Promise.try(handler, { requestId, request, remoteAddress, readBody, query, mayStillRead: () => true }).then(
         (reply) => answer(exchange, route, reply),
         (error) => {
           onFailed(requestId, error);

@@ -12,8 +12,9 @@ import { badRequest, errorReply, OK, REQUEST_INCOMPLETE, UNAVAILABLE, unprocessa
 import type { Handler } from '../http/router.ts';
 import { type ClientCertificateFault, clientCertificateFault } from '../http/tls.ts';
 import { type Fault, type Message, validateMessage } from '../message.ts';
-import { describeError, type Log, type LogFields, type LogLevel } from '../observe/log.ts';
+import { describeError, type Log, type LogLevel } from '../observe/log.ts';
 import type { Metrics, SignatureFault } from '../observe/metrics.ts';
+import type { Refusals, Refused } from '../observe/refusals.ts';
 import type { AppendOutcome, Storage } from '../storage/storage.ts';
 import { type SignatureRules, verifySignature } from './signature.ts';
 
@@ -25,6 +26,7 @@ export interface ReceiveOptions extends SignatureRules {
   readonly storage: Pick<Storage, 'append' | 'hasRoom'>;
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly refusals: Pick<Refusals, 'add'>;
 }
 
 /** Why a body is not read on though its sender did nothing wrong. */
@@ -51,8 +53,9 @@ export function createReceive(options: ReceiveOptions): Handler {
   const bodies = { maxBytes: options.maxBodyBytes, budget: createByteBudget(Math.max(BODIES_BUDGET_BYTES, options.maxBodyBytes)) };
   return async (exchange) => {
     const ending = await receive(exchange, options, bodies);
-    report(exchange.requestId, ending, options);
-    return replyTo(ending, options.maxBodyBytes);
+    const reply = replyTo(ending, options.maxBodyBytes);
+    report(exchange, ending, reply.status, options);
+    return reply;
   };
 }
 
@@ -142,8 +145,9 @@ const ABORTED_REPLIES: Readonly<Record<SendersAbort, Reply>> = {
   'connection closed': REQUEST_INCOMPLETE,
 };
 
-function report(requestId: string, ending: Ending, { log, metrics }: ReceiveOptions): void {
+function report({ requestId, remoteAddress }: Exchange, ending: Ending, status: number, { log, metrics, refusals }: ReceiveOptions): void {
   const { result } = ending;
+  const details = detailsOf(ending);
   metrics.webhookEnded(result);
   if (result === 'invalid_signature') metrics.signatureRefused(ending.reason);
   if (result === 'ok' && ending.outcome === 'stored') metrics.messageStored();
@@ -153,8 +157,9 @@ function report(requestId: string, ending: Ending, { log, metrics }: ReceiveOpti
     message_id: 'message_id' in ending ? ending.message_id : null,
     dup: result === 'ok' && ending.outcome !== 'stored',
     result,
-    ...detailsOf(ending),
+    ...details,
   });
+  if (result !== 'ok') refusals.add({ requestId, status, result, ...details, remoteAddress });
 }
 
 /** Of an orderly end: whoever sends again gets to the next process. */
@@ -165,8 +170,8 @@ function levelOf(ending: Ending): LogLevel {
   return ending.result === 'ok' && ending.outcome !== 'conflicting_duplicate' ? 'INFO' : 'WARNING';
 }
 
-/** Extra log fields: the reason of a refusal, or that a repeat differs; never a value of the message. */
-function detailsOf(ending: Ending): LogFields {
+/** The reason of a refusal, or that a repeat differs; never a value of the message. */
+function detailsOf(ending: Ending): Pick<Refused, 'reason' | 'errors'> & { readonly conflicting?: true } {
   if ('reason' in ending) return { reason: ending.reason };
   if (ending.result === 'invalid_payload') return { errors: ending.faults.map(({ loc, type }) => ({ loc, type })) };
   return ending.result === 'ok' && ending.outcome === 'conflicting_duplicate' ? { conflicting: true } : {};

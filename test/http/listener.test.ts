@@ -69,7 +69,7 @@ describe('routing', () => {
     const pages = ['/', '/dashboard/main.js', '/dashboard/style.css', '/dashboard/icon.svg', '/dashboard/webhook.json'];
     // Of one answer alone, or of how its content is framed.
     const differing = ['date', 'x-request-id', 'transfer-encoding', 'connection', 'keep-alive'];
-    for (const path of [...ROUTES.slice(1), '/stats/minutes', '/messages/stream', ...pages]) {
+    for (const path of [...ROUTES.slice(1), '/stats/minutes', '/messages/stream', '/refusals', ...pages]) {
       const [getHeaders, headHeaders] = await Promise.all(['GET', 'HEAD'].map(async (method) => {
         const { headers, body } = await app.get(path, { method });
         await body?.cancel();
