@@ -100,7 +100,7 @@ function phoneNumber(value: string): ReturnType<Rule> {
 }
 
 /**
- * Judges a parsed JSON value as a message (README, POST /webhook). Unknown fields are ignored, a missing `text` is null.
+ * Judges a parsed JSON value as a message (http/README.md, POST /webhook). Unknown fields are ignored, a missing `text` is null.
  * Every fault is reported at once; no fault repeats a value.
  */
 export function validateMessage(input: unknown): Validation {

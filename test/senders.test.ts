@@ -1,4 +1,4 @@
-/** The README's page for senders: each of its programs as it stands there, and each of its traps with the answer that it gets. */
+/** The page for senders, scripts/senders/README.md: each of its programs as it stands there, and each of its traps with the answer that it gets. */
 import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -13,12 +13,12 @@ import { exchangeRaw } from './support/raw-http.ts';
 import { CHECKOUT } from './support/server-process.ts';
 import { temporaryFolder } from './support/temporary.ts';
 
-const PAGE = readFileSync(join(CHECKOUT, 'README.md'), 'utf8').split('\n## ').find((section) => section.startsWith('For senders\n')) ?? '';
+const PAGE = readFileSync(join(CHECKOUT, 'scripts/senders/README.md'), 'utf8');
 const TEXT = 'Grüße aus Köln 👋';
 
 function partOf(heading: string): string {
-  const part = PAGE.split('\n### ').find((found) => found.startsWith(`${heading}\n`));
-  assert.ok(part, `the README has ${heading}`);
+  const part = PAGE.split('\n## ').find((found) => found.startsWith(`${heading}\n`));
+  assert.ok(part, `the page has ${heading}`);
   return part;
 }
 
@@ -57,7 +57,7 @@ function programOf(heading: string) {
 
 describe('a sender in', () => {
   for (const heading of Object.keys(LANGUAGES)) {
-    test(`${heading}, as the README has it and with its default client, is accepted`, { skip: whyNot(heading) }, async (t) => {
+    test(`${heading}, as the page has it and with its default client, is accepted`, { skip: whyNot(heading) }, async (t) => {
       const folder = temporaryFolder(t);
       const app = await startTestApp(t);
       const { program, command, args, file } = programOf(heading);
@@ -123,7 +123,7 @@ function startSecure(): Promise<TestApp> {
   return startTestApp({ after }, { TLS_CERT_FILE: certificate, TLS_KEY_FILE: key });
 }
 
-describe('a trap of the README', () => {
+describe('a trap of the page', () => {
   const rows = partOf('Traps').split('\n').filter((line) => line.startsWith('| ')).slice(2)
     .map((line) => line.slice(2, -2).split(/(?<!\\) \| /));
 

@@ -3,7 +3,7 @@ import { createRegistry, type Registry } from './prometheus.ts';
 
 /** Every metric of what happens. Those of the state are in `operations/state-metrics.ts`, those of the process in `process-metrics.ts`. */
 
-/** How a webhook request ended (README, POST /webhook). */
+/** How a webhook request ended (http/README.md, POST /webhook). */
 export const WEBHOOK_RESULTS = [
   'ok', 'unavailable', 'invalid_client_certificate', 'unsupported_encoding', 'payload_too_large', 'aborted',
   'invalid_signature', 'invalid_payload',

@@ -22,7 +22,7 @@ export interface PageAsked {
   readonly generation: string | undefined;
 }
 
-/** Reads the query string of GET /messages (README, GET /messages). */
+/** Reads the query string of GET /messages (http/README.md, GET /messages). */
 export function readMessageQuery(queryString: string): QueryReading<PageAsked> {
   return readQuery(queryString, ({ given, refuse, wholeNumber, filter, fields: readFields }) => {
     const fields = readFields();

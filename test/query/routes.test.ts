@@ -94,9 +94,9 @@ describe('GET /messages', () => {
     assert.deepEqual(await idsOf('newest'), oldestFirst.toReversed());
   });
 
-  test('leads through all pages as the loop of the README follows them', async (t) => {
+  test('leads through all pages as the documented loop follows them', async (t) => {
     if (['curl', 'jq'].some((tool) => spawnSync(tool, ['--version']).error !== undefined)) return t.skip('curl or jq is not installed here');
-    const loop = readFileSync(join(CHECKOUT, 'README.md'), 'utf8').split('```sh\n').find((block) => block.startsWith('next='))?.split('```')[0] ?? '';
+    const loop = readFileSync(join(CHECKOUT, 'src/http/README.md'), 'utf8').split('```sh\n').find((block) => block.startsWith('next='))?.split('```')[0] ?? '';
     const script = loop.replaceAll('limit=100', 'limit=1').replaceAll('http://127.0.0.1:8000', app.url);
     const { stdout, stderr } = await promisify(execFile)('sh', ['-c', script], { env: { ...process.env, TMPDIR: temporaryFolder(t) } });
     assert.deepEqual([stdout.trim().split('\n').map((line) => JSON.parse(line).message_id), stderr], [await idsInOrder(), '']);

@@ -1,4 +1,4 @@
-/** The consumer of the README, killed at random moments, as the service is, while messages arrive. */
+/** The documented consumer, killed at random moments, as the service is, while messages arrive. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -14,11 +14,11 @@ import { waitFor } from '../support/wait.ts';
 
 const ROUNDS = 12;
 
-/** The program in the README that begins with this comment. */
-function programInReadme(firstLine: string): string {
-  const readme = readFileSync(join(CHECKOUT, 'README.md'), 'utf8');
-  const program = readme.split('```').find((block) => block.startsWith(`js\n${firstLine}`));
-  assert.ok(program, 'the README has the program');
+/** The program in src/http/README.md that begins with this comment. */
+function documentedProgram(firstLine: string): string {
+  const page = readFileSync(join(CHECKOUT, 'src/http/README.md'), 'utf8');
+  const program = page.split('```').find((block) => block.startsWith(`js\n${firstLine}`));
+  assert.ok(program, 'the page has the program');
   return program.slice('js\n'.length);
 }
 
@@ -32,12 +32,12 @@ async function freePort(scope: Scope): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
-test('the consumer of the README has seen each message exactly once, in order, though both sides are killed at random', async (t) => {
+test('the documented consumer has seen each message exactly once, in order, though both sides are killed at random', async (t) => {
   const folder = temporaryFolder(t);
   const path = join(folder, 'app.db');
   const seenPath = join(folder, 'seen.db');
   const program = join(folder, 'follow.mjs');
-  writeFileSync(program, programInReadme('// follow.mjs'));
+  writeFileSync(program, documentedProgram('// follow.mjs'));
   const port = await freePort(t);
   const random = createRandom(Math.floor(Math.random() * 2 ** 32));
 
