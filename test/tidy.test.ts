@@ -9,6 +9,8 @@ const SOURCE = join(CHECKOUT, 'src');
 const MAX_LINE_CHARACTERS = 140;
 const MAX_FILE_LINES = 300;
 const MAX_FUNCTION_LINES = 60;
+/** What a newcomer reads; the rest stands next to what it is about. */
+const MAX_FRONT_PAGE_LINES = 250;
 
 /** A file may import from its own layer and from those below, never from one above. Each is named by where its files are, below `root`. */
 interface Layers {
@@ -146,7 +148,8 @@ describe('structure', () => {
 
 test('every link of a page leads to a file, and to a heading of it', () => {
   const anchorOf = (heading: string) => heading.toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-');
-  const readPage = (path: string) => readFileSync(path, 'utf8');
+  // In code a line that begins with '#' is a comment, and brackets are no link.
+  const readPage = (path: string) => readFileSync(path, 'utf8').replaceAll(/^ *```.*?^ *```$/gms, '');
   const pages = globSync('**/*.md', { cwd: CHECKOUT, exclude: ['**/node_modules/**'] }).concat(globSync('.github/*.md', { cwd: CHECKOUT }));
   assert.ok(pages.length > 3);
   for (const page of pages.map((name) => join(CHECKOUT, name))) {
@@ -161,6 +164,11 @@ test('every link of a page leads to a file, and to a heading of it', () => {
 });
 
 describe('size', () => {
+  test('the front page is one', () => {
+    const lines = readFileSync(join(CHECKOUT, 'README.md'), 'utf8').trimEnd().split('\n');
+    assert.ok(lines.length <= MAX_FRONT_PAGE_LINES, `README.md has ${lines.length} lines`);
+  });
+
   test('files have one job, and lines fit', () => {
     for (const { path, text } of [...sources, ...pageSources]) {
       const lines = text.split('\n');
