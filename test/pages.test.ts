@@ -48,6 +48,15 @@ test('every metric is in the tables of metrics with its labels, and nothing else
   }
 });
 
+test('every reason for which a signature is refused is in the table of what to do about it', async (t) => {
+  const app = await startTestApp(t);
+  const shown = await (await app.get('/metrics')).text();
+  const reasons = [...shown.matchAll(/^webhook_signature_failures_total\{reason="(\w+)"\}/gm)].map(([, reason = '']) => reason);
+  assert.ok(reasons.length > 3);
+  const rows = sectionOf(readPage('scripts/senders/README.md'), 'A sender gets 401').split('\n').filter((line) => line.startsWith('| `invalid_signature` |'));
+  assert.deepEqual(rows.map((row) => row.split(' | ')[1]), reasons.map((reason) => `\`${reason}\``));
+});
+
 test('every route is in the table of the API, and has a part of its own in the detailed page', () => {
   const paths = [...readPage('src/routes.ts').matchAll(/'(\/[a-z/]+)'/g)].map(([, path = '']) => path);
   assert.ok(paths.length > 5);
