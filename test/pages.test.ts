@@ -1,6 +1,6 @@
-/** What the pages list of settings, metrics and routes is what the code has. */
+/** What the pages list of settings, metrics, events and routes is what the code has. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startTestApp } from './support/app.ts';
@@ -55,6 +55,15 @@ test('every reason for which a signature is refused is in the table of what to d
   assert.ok(reasons.length > 3);
   const rows = sectionOf(readPage('scripts/senders/README.md'), 'A sender gets 401').split('\n').filter((line) => line.startsWith('| `invalid_signature` |'));
   assert.deepEqual(rows.map((row) => row.split(' | ')[1]), reasons.map((reason) => `\`${reason}\``));
+});
+
+test('every event that the service logs is in the tables of the log', () => {
+  const sources = globSync('src/**/*.ts', { cwd: CHECKOUT, exclude: ['src/process/move.ts', 'src/process/verify.ts'] }).map(readPage).join('\n');
+  const calls = [...sources.matchAll(/\b(?:log|plainLog|notice|announce)\((?:'[A-Z]+', |levelOf\(.*?\), )?'([a-z_]+)'/g)];
+  const events = new Set(calls.map(([, event = '']) => event));
+  assert.ok(events.size > 20);
+  const listed = namesIn(sectionOf(API_PAGE, 'Logs'));
+  assert.deepEqual([...events].filter((event) => !listed.includes(event)), []);
 });
 
 test('every route is in the table of the API, and has a part of its own in the detailed page', () => {
