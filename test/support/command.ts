@@ -21,12 +21,16 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** Starts a program of this service that does one thing and ends, on a database, and kills it after the test. */
+/**
+ * Starts a program of this service that does one thing and ends, on a database, and kills it after the test. `code`: as built, or as it
+ * stands, for tests that need no build.
+ */
 export function startCommand(
   scope: Scope, name: 'backup' | 'restore' | 'verify', databaseUrl: string, args: readonly string[], environment: Record<string, string> = {},
+  code: 'dist' | 'src' = 'src',
 ): RunningCommand {
   const { NODE_COMPILE_CACHE, NODE_V8_COVERAGE } = process.env;
-  const child = spawn(process.execPath, [join(CHECKOUT, `src/${name}.ts`), ...args], {
+  const child = spawn(process.execPath, [join(CHECKOUT, code, name + (code === 'dist' ? '.js' : '.ts')), ...args], {
     env: {
       DATABASE_URL: databaseUrl, ...environment, ...(NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE }),
       ...(NODE_V8_COVERAGE !== undefined && { NODE_V8_COVERAGE }),

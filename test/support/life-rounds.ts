@@ -1,19 +1,12 @@
 /** Messages are stored, erased and expire in a server process that is killed again and again, and are looked at after each start. */
-import { Agent } from 'node:http';
-import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { countVisible, IN_ANY_WAY, isVisible } from '../../src/storage/sqlite/file/hidden.ts';
 import { verify } from '../../src/storage/sqlite/care/verify.ts';
-import { message, sign } from './messages.ts';
-import { createMovedClock } from './moved-clock.ts';
-import { ask } from './request.ts';
-import { startServerProcess, type ServerProcess, type ServerProcessOptions } from './server-process.ts';
-import { temporaryFolder, type Scope } from './temporary.ts';
+import { createInbox, idsOf, startLoad, type Inbox, type Sent } from './inbox.ts';
+import type { ServerProcessOptions } from './server-process.ts';
+import type { Scope } from './temporary.ts';
 import { waitFor } from './wait.ts';
 
 const DAY_MS = 86_400_000;
-const ERASE_TOKEN = 'a-token-for-erasing-only';
-const CONNECTIONS = 8;
 const SENDERS = ['+491', '+492', '+493'];
 /** Messages of one sender that are erased in a round: some steps of removal. */
 const ERASED = 500;
@@ -38,13 +31,6 @@ export interface LifeFigures {
   problems: number;
 }
 
-interface Sent {
-  readonly from: string;
-  readonly message_id: string;
-  /** By the server's clock. */
-  readonly sentAt: number;
-}
-
 export interface LifeOptions {
   readonly script: NonNullable<ServerProcessOptions['script']>;
   readonly rounds: number;
@@ -53,52 +39,9 @@ export interface LifeOptions {
   readonly progress: (text: string) => void;
 }
 
-type Inbox = ReturnType<typeof createInbox>;
-
-/** The file, the clock, and the process of the moment. */
-function createInbox(scope: Scope, script: LifeOptions['script']) {
-  const folder = temporaryFolder(scope);
-  const path = join(folder, 'app.db');
-  const clock = createMovedClock(folder, Date.UTC(2026, 0, 1));
-  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
-  scope.after(() => agent.destroy());
-  let url = '';
-  const statusOf = (answer: Promise<{ readonly status: number }>) => answer.then(({ status }) => status, () => null);
-  return {
-    path, clock,
-    async start(): Promise<ServerProcess> {
-      const env = { DATABASE_URL: path, ERASE_TOKEN, RETENTION_DAYS: '1', DEDUP_DAYS: '30', LOG_LEVEL: 'INFO' };
-      const server = startServerProcess(scope, { script, env, nodeArguments: clock.nodeArguments });
-      url = await server.url();
-      return server;
-    },
-    async send({ from, message_id }: Sent, text = 'Hello'): Promise<boolean> {
-      const body = JSON.stringify(message({ from, message_id, text }));
-      return await statusOf(ask(`${url}/webhook`, { agent, method: 'POST', headers: { 'X-Signature': sign(body) }, body })) === 200;
-    },
-    async erase(from: string): Promise<boolean> {
-      const headers = { Authorization: `Bearer ${ERASE_TOKEN}` };
-      return await statusOf(ask(`${url}/messages?from=${encodeURIComponent(from)}`, { method: 'DELETE', headers })) === 200;
-    },
-    async totalOf(path: string, name: 'total' | 'total_messages' = 'total'): Promise<number> {
-      const totals: Record<typeof name, number> = JSON.parse((await ask(url + path)).body);
-      return totals[name];
-    },
-    /** The value that a statement selects as `value`. */
-    read(sql: string, ...parameters: readonly (string | number)[]): number {
-      const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
-      try {
-        return Number(database.prepare(sql).get(...parameters)?.['value']);
-      } finally {
-        database.close();
-      }
-    },
-  };
-}
-
 /** Runs the rounds on one database, and tells what was found. */
 export async function runLifeRounds(scope: Scope, { script, rounds, mostBeforeKill, progress }: LifeOptions): Promise<LifeFigures> {
-  const inbox = createInbox(scope, script);
+  const inbox = createInbox(scope, script, { RETENTION_DAYS: '1', DEDUP_DAYS: '30' });
   const found: LifeFigures = { acknowledged: 0, erased: 0, expired: 0, lost: 0, back: 0, refused: 0, miscounted: 0, problems: 0 };
   const acknowledged: Sent[] = [];
   const erasedBefore: Sent[] = [];
@@ -128,23 +71,6 @@ export async function runLifeRounds(scope: Scope, { script, rounds, mostBeforeKi
   }
   await verify(inbox.path, { tell() {}, say: () => { found.problems += 1; } });
   return { ...found, acknowledged: acknowledged.length, erased: erasedBefore.length };
-}
-
-function startLoad(inbox: Inbox, next: () => Sent, acknowledged: Sent[]) {
-  let stopped = false;
-  const senders = Promise.all(Array.from({ length: CONNECTIONS }, async () => {
-    while (!stopped) {
-      const one = next();
-      if (await inbox.send(one)) acknowledged.push(one);
-      else stopped = true;
-    }
-  }));
-  return {
-    async stop() {
-      stopped = true;
-      await senders;
-    },
-  };
 }
 
 /** `isErased`: it was said so before the kill. Otherwise the same request again goes on. */
@@ -182,13 +108,4 @@ async function lookAtAll(inbox: Inbox, found: LifeFigures, acknowledged: readonl
     counts.push([await inbox.totalOf(`/messages?from=${encodeURIComponent(from)}`), rows]);
   }
   found.miscounted += counts.filter(([answered, rows]) => answered !== rows).length;
-}
-
-function idsOf(path: string, visible: string): string[] {
-  const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
-  try {
-    return database.prepare(`SELECT message_id FROM messages WHERE ${visible}`).all().map(({ message_id }) => String(message_id));
-  } finally {
-    database.close();
-  }
 }

@@ -1,4 +1,5 @@
 /** `make torture`: every scenario in turn, a progress line for each step, and a table of all figures at the end. */
+import { care } from './care.ts';
 import { largeBodies, slowClients, tinyChunks } from './clients.ts';
 import { diskFull, failedSync } from './disk.ts';
 import { drainUnderLoad } from './drain.ts';
@@ -15,7 +16,7 @@ import { syncOrder } from './sync-order.ts';
 import { behindStreams, silentHeads, unreadAnswers } from './unread.ts';
 
 const SCENARIOS: readonly Scenario[] = [
-  kills, life, syncOrder, failedSync, diskFull, indexLoss, foreignReader, failedCheckpoint, drainUnderLoad, delayedEnd, changedFiles,
+  kills, life, care, syncOrder, failedSync, diskFull, indexLoss, foreignReader, failedCheckpoint, drainUnderLoad, delayedEnd, changedFiles,
   busyReader, slowClients, silentStreams, queuedSearches, largeBodies, tinyChunks, unreadAnswers, behindStreams, silentHeads,
   overload,
 ];

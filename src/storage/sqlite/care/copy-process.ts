@@ -1,10 +1,12 @@
 /**
  * Copies a database and looks at the copy: a process of its own, as a running statement cannot be interrupted otherwise than by the end of
  * its process. Entry point, started by `copy.ts`: the arguments are both paths, and in a restore that of the database that is replaced;
- * what becomes of it is said in messages.
+ * what becomes of it is said in messages. The statements run in a thread, so that the process hears when the program that started it is
+ * gone, and ends: its file may be another one's by then, and the log of a service grows as long as its snapshot is held.
  */
 import { closeSync, fsyncSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
+import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS } from '../connection-options.ts';
 import { reasonOf } from '../failures.ts';
 import { SELECT_NEWEST } from '../file/generations.ts';
@@ -15,7 +17,7 @@ import { BEFORE_ALL_IDS, LAST_ID } from '../row-ids.ts';
 import type { CopyLine } from './copy.ts';
 import { removeErasedSince } from './erased-since.ts';
 
-const tell = (line: CopyLine) => void process.send?.(line);
+const tell = (line: CopyLine) => parentPort?.postMessage(line);
 const open = (path: string) => new DatabaseSync(path, { ...AS_BY_DEFAULT, readOnly: true, timeout: BUSY_TIMEOUT_MS });
 
 /** The newest sequence, which only grows; as far as the file knows it. */
@@ -82,12 +84,25 @@ function check(target: string, { earliest, latest, erasedSince }: Made): CopyLin
   return { kind: 'checked', messages, newestSequence: String(newest), erasedSince };
 }
 
-const [source, target, replaced] = process.argv.slice(2);
-if (source === undefined || target === undefined) throw new Error('copy-process.ts is started by copy.ts only');
-try {
-  const made = copy(source, target, replaced);
-  tell({ kind: 'copied' });
-  tell(check(target, made));
-} catch (error) {
-  tell({ kind: 'failed', reason: reasonOf(error) });
+function copyAndCheck([source, target, replaced]: readonly string[]): void {
+  if (source === undefined || target === undefined) throw new Error('copy-process.ts is started by copy.ts only');
+  try {
+    const made = copy(source, target, replaced);
+    tell({ kind: 'copied' });
+    tell(check(target, made));
+  } catch (error) {
+    tell({ kind: 'failed', reason: reasonOf(error) });
+  }
 }
+
+function runInThread(args: readonly string[]): void {
+  // Even process.exit() would wait for the statement.
+  const end = () => process.kill(process.pid, 'SIGKILL');
+  process.once('disconnect', end);
+  new Worker(new URL(import.meta.url), { argv: [...args] })
+    .on('message', (line: CopyLine) => process.send?.(line))
+    .on('exit', () => process.off('disconnect', end));
+}
+
+if (isMainThread) runInThread(process.argv.slice(2));
+else copyAndCheck(process.argv.slice(2));
