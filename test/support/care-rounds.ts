@@ -19,6 +19,8 @@ import { waitFor } from './wait.ts';
 const HOUR_MS = 3_600_000;
 const KEEP_DAYS = 7;
 const SENDER = '+491';
+/** Of the messages that the first backup has, and that are erased soon after. */
+const ERASED_SENDER = '+492';
 /** Messages of each of two senders of a round: those of the one are erased before the backup, those of the other beside it. */
 const ERASED = 200;
 const REPEATS = 20;
@@ -91,11 +93,15 @@ export async function runCareRounds(scope: Scope, { code, rounds, stored, progre
     acknowledged: 0, erased: 0, backups: 0, old: 0, replaced: 0, outlivedMs: 0, lost: 0, back: 0, torn: 0, failed: 0, miscounted: 0,
     problems: 0, left: 0,
   };
-  const kept = new Set(storeAtOnce(inbox.path, stored));
-  const all: Rounds = { scope, code, inbox, folder, found, kept, erased: new Set(), victims: new Set() };
+  const [kept, victims] = [storeAtOnce(inbox.path, SENDER, stored), storeAtOnce(inbox.path, ERASED_SENDER, ERASED)];
+  const all: Rounds = { scope, code, inbox, folder, found, kept: new Set(kept), erased: new Set(victims), victims: new Set(victims) };
   const whole = { backup: await timeOf(backUp(all)), restore: 0 };
   whole.restore = await timeOf(startRestore(all, newestBackup(folder)));
   removeKept(inbox.path);
+  const server = await inbox.start();
+  await waitFor('the erasure', () => inbox.erase(ERASED_SENDER));
+  server.child.kill('SIGKILL');
+  await server.ended;
   for (let round = 1; round <= rounds; round += 1) {
     inbox.clock.advance(HOUR_MS);
     const killed = KILLED[round % KILLED.length] ?? 'the program';
@@ -111,9 +117,9 @@ export async function runCareRounds(scope: Scope, { code, rounds, stored, progre
 }
 
 /** Returns the ids. */
-function storeAtOnce(path: string, count: number): string[] {
+function storeAtOnce(path: string, from: string, count: number): string[] {
   const { database } = openForWriting(path, () => {}, () => false);
-  const messages = Array.from({ length: count }, (_, index) => message({ message_id: `stored-${index}`, from: SENDER, text: STORED_TEXT }));
+  const messages = Array.from({ length: count }, (_, index) => message({ message_id: `stored-${from}-${index}`, from, text: STORED_TEXT }));
   const append = createAppend(database, createRemembered(database));
   database.exec('BEGIN');
   append({ received_at: Date.UTC(2026, 0, 1), messages });
@@ -290,13 +296,14 @@ async function serve(all: Rounds, { erasedBefore, erasedBeside }: Round): Promis
   await server.ended;
 }
 
-/** After a week of nothing but backups there is no part of those that were cut off, and none of a restore after the next one. */
+/** After the next restore, be it of the first backup, no part of one is left, and a week later none of a backup. */
 async function lookAtLeft(all: Rounds): Promise<void> {
-  const { inbox, folder, found } = all;
+  const { inbox, folder, erased, found } = all;
+  await timeOf(startRestore(all, join(folder, backupsIn(folder)[0] ?? '')));
+  found.back += countIn(erased, new Set(idsOf(inbox.path, 'true')));
+  removeKept(inbox.path);
   inbox.clock.advance((KEEP_DAYS * 24 + 1) * HOUR_MS);
   await timeOf(backUp(all));
-  await timeOf(startRestore(all, newestBackup(folder)));
-  removeKept(inbox.path);
   const newest = basename(newestBackup(folder));
   found.left = readdirSync(folder).filter((name) => name !== newest).length + besides(inbox.path, /-restoring|-keeping/).length;
 }
