@@ -1,6 +1,6 @@
-/** The two pictures of the benchmark, as SVG: readable on a light page and on a dark one. */
+/** The pictures of the benchmark, as SVG: readable on a light page and on a dark one. */
 import { READ_KINDS, type ReadKind } from './read-kinds.ts';
-import { INGEST_RUNS, latencyAt, median, type Options, percentile, type Run, show } from './stage.ts';
+import { type DaySizes, INGEST_RUNS, latencyAt, median, type Options, percentile, type Run, show } from './stage.ts';
 
 const STYLE = `
   text { font: 13px system-ui, sans-serif; fill: #333 }
@@ -133,5 +133,34 @@ export function drawReads(runs: readonly Run[], { rows, smallRows }: Options): s
         endless ? text(right + 8, y + 5, '∞') : dot(p99, y, `fill-${index}`),
       ];
     }),
+  ]);
+}
+
+const YEAR = { width: 820, height: 400, left: 80, right: 790, top: 64, bottom: 330 };
+const YEAR_TICKS = 5;
+const MONTH_DAYS = 30;
+
+/** How large the files are at the end of each day. Undefined without data. */
+export function drawYear(sizes: readonly DaySizes[]): string | undefined {
+  if (sizes.length === 0) return undefined;
+  const { width, height, left, right, top, bottom } = YEAR;
+  const series = [
+    { name: 'database', bytes: sizes.map(({ database }) => database) }, { name: 'read index', bytes: sizes.map(({ index }) => index) },
+    { name: 'their logs', bytes: sizes.map(({ logs }) => logs) },
+  ];
+  const highest = Math.ceil(Math.max(...series.flatMap(({ bytes }) => bytes)) / 1e6 / YEAR_TICKS) * YEAR_TICKS;
+  const x = (day: number) => left + (day / sizes.length) * (right - left);
+  const y = (megabytes: number) => bottom - (megabytes / highest) * (bottom - top);
+  const months = Array.from({ length: Math.floor(sizes.length / MONTH_DAYS) + 1 }, (_, month) => month * MONTH_DAYS);
+  return picture(width, height, 'A year of messages that are kept for a month', [
+    ...Array.from({ length: YEAR_TICKS + 1 }, (_, tick) => (tick / YEAR_TICKS) * highest).flatMap((megabytes) => [
+      line(left, y(megabytes), right, y(megabytes), 'grid'), text(left - 8, y(megabytes) + 4, `${show(megabytes)} MB`, 'text-anchor="end"'),
+    ]),
+    ...months.flatMap((day) => [line(x(day), top, x(day), bottom, 'grid'), text(x(day), bottom + 20, String(day), 'text-anchor="middle"')]),
+    text((left + right) / 2, bottom + 44, 'days', 'text-anchor="middle"'),
+    ...series.flatMap(({ name, bytes }, index) => [
+      `<polyline class="line stroke-${index}" points="${bytes.map((size, day) => `${round(x(day + 1))},${round(y(size / 1e6))}`).join(' ')}"/>`,
+      line(left + index * 150, 48, left + index * 150 + 28, 48, `line stroke-${index}`), text(left + index * 150 + 36, 52, name),
+    ]),
   ]);
 }

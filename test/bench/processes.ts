@@ -86,9 +86,11 @@ export const startBareServer = (scope: Scope) => startServer(scope, 'test/bench/
 export type Service = Server & { readonly readyMs: number };
 
 /** The service as shipped, or changed by options of Node.js, with a DATABASE_URL, once it is ready, however long that takes. */
-export async function startService(scope: Scope, database: string, nodeOptions: readonly string[] = []): Promise<Service> {
+export async function startService(
+  scope: Scope, database: string, nodeOptions: readonly string[] = [], settings: Record<string, string> = {},
+): Promise<Service> {
   const begin = performance.now();
-  const env = { WEBHOOK_SECRET: SECRET, DATABASE_URL: database, HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'INFO' };
+  const env = { WEBHOOK_SECRET: SECRET, DATABASE_URL: database, HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'INFO', ...settings };
   const service = await startServer(scope, 'dist/server.js', { env, nodeOptions });
   while ((await get(`${service.url}/health/ready`)).status !== 200) await delay(LOOK_EVERY_MS);
   return { ...service, readyMs: performance.now() - begin };

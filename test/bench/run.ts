@@ -3,10 +3,11 @@ import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs, styleText } from 'node:util';
 import { isInstalled, NOT_INSTALLED } from '../support/postgres.ts';
-import { drawIngest, drawReads } from './charts.ts';
+import { drawIngest, drawReads, drawYear } from './charts.ts';
 import { OUTPUT, prepareOutput } from './databases.ts';
 import { indexMaking } from './index-making.ts';
 import { ingest, openLoopAtAFifth, randomIds } from './ingest.ts';
+import { backups, expiring } from './life.ts';
 import { describeMachine } from './machine.ts';
 import { paging } from './paging.ts';
 import { postgresVersion } from './postgres/clusters.ts';
@@ -16,9 +17,10 @@ import { reads } from './reads.ts';
 import { endAllScopes } from './scope.ts';
 import { type Bench, type Figure, percentile, type Run, type Stage } from './stage.ts';
 import { start } from './start.ts';
+import { year } from './year.ts';
 
 const STAGES = {
-  sqlite: [ingest, openLoopAtAFifth, randomIds, start, indexMaking, reads, paging],
+  sqlite: [ingest, openLoopAtAFifth, randomIds, start, indexMaking, reads, paging, backups, expiring, year],
   postgres: [postgresIngest.ingest, postgresIngest.twoReceivers, postgresIngest.openLoopAtAFifth, postgresIngest.peer, postgresReads],
 } as const satisfies Record<string, readonly Stage[]>;
 type StorageName = keyof typeof STAGES;
@@ -118,13 +120,15 @@ async function benchmark({ storage, stages, options }: Wanted): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void endAllScopes().finally(() => process.exit(1)));
   const machine = { ...await describeMachine(), ...(storage === 'postgres' ? { database: postgresVersion() } : {}) };
   for (const [name, value] of Object.entries(machine)) console.log(`${name}: ${value}`);
-  const bench: Bench = { options, progress: (text) => console.log(`  ${text}`), runs: [], maxima: new Map() };
+  const bench: Bench = { options, progress: (text) => console.log(`  ${text}`), runs: [], year: [], maxima: new Map() };
   const figures: Figure[] = [];
   for (const stage of stages) figures.push(...await runStage(stage, bench));
 
   printTable(figures);
-  const results = JSON.stringify({ at: new Date().toISOString(), machine, options, figures, runs: bench.runs.map(thin) });
-  const files = { [RESULTS[storage]]: results, 'latency.svg': drawIngest(bench.runs), 'reads.svg': drawReads(bench.runs, options) };
+  const results = JSON.stringify({ at: new Date().toISOString(), machine, options, figures, runs: bench.runs.map(thin), year: bench.year });
+  const files = {
+    [RESULTS[storage]]: results, 'latency.svg': drawIngest(bench.runs), 'reads.svg': drawReads(bench.runs, options), 'year.svg': drawYear(bench.year),
+  };
   for (const [name, text] of Object.entries(files)) if (text !== undefined) writeFileSync(join(OUTPUT, name), text);
   const missed = figures.filter(({ ok }) => !ok).length;
   const targets = figures.filter(({ target }) => target !== '').length;

@@ -30,10 +30,19 @@ export interface Run {
   readonly result: Result;
 }
 
+/** Of the files of a database at the end of a simulated day, in bytes. */
+export interface DaySizes {
+  readonly database: number;
+  readonly index: number;
+  readonly logs: number;
+}
+
 export interface Bench {
   readonly options: Options;
   progress(text: string): void;
   readonly runs: Run[];
+  /** Of a simulated year, a day each. */
+  readonly year: DaySizes[];
   /** The most messages a second in a closed loop, by where they go, once that is known. */
   readonly maxima: Map<'embedded' | 'local' | 'replicated', number>;
 }

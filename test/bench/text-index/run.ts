@@ -114,7 +114,7 @@ async function compare({ rows, rounds, seconds, variants }: ReturnType<typeof re
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void endAllScopes().finally(() => process.exit(1)));
   for (const [name, value] of Object.entries(await describeMachine())) console.log(`${name}: ${value}`);
   const bench: Bench = {
-    options: { rows, smallRows: rows, seconds, rounds, peerFolder: undefined }, progress: (text) => console.log(`  ${text}`), runs: [], maxima: new Map(),
+    options: { rows, smallRows: rows, seconds, rounds, peerFolder: undefined }, progress: (text) => console.log(`  ${text}`), runs: [], year: [], maxima: new Map(),
   };
   await inScope(async (scope) => {
     const all: Measured[] = [];
