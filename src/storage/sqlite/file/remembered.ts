@@ -8,7 +8,7 @@ import { acceptAnyRowId } from '../row-ids.ts';
 
 /** Of HMAC-SHA256, truncated to half (RFC 2104, section 5): the table, which each new message is looked for in, is as small as can be. */
 const HASH_BYTES = 16;
-/** Looked at in one step: a millisecond. */
+/** Looked at in one step, a millisecond: several times as many as a removal's step remembers, so that the table stops growing. */
 const STEP_ROWS = 1000;
 
 export interface Remembered {

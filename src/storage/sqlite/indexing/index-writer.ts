@@ -15,8 +15,11 @@ const MOVED_MESSAGES = 4096;
 /** Between the numbers of two partitions, so that one can come between them, again and again. */
 const NUMBERS_APART = 2 ** 32;
 
-/** Rows are never added below the newest one that is in the index. */
-const TEXTS = { table: 'inbox_file.messages', completeThrough: '(SELECT indexed_through FROM progress)' };
+/** Rows are never added below the newest one that is in the index. Erased ones are taken out once, before their rows go. */
+const TEXTS = {
+  table: 'inbox_file.messages', completeThrough: '(SELECT indexed_through FROM progress)',
+  isGone: 'id IN (SELECT id FROM inbox_file.hidden)',
+};
 
 export interface IndexWriter {
   /** Takes in the next messages, in one transaction, and returns how many were looked at; 0 where all are in. Throws SQLite's errors. */

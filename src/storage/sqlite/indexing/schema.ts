@@ -9,7 +9,7 @@ import { BEFORE_ALL_IDS } from '../row-ids.ts';
 import { CREATE_TEXT_INDEX } from './text-index/text-index.ts';
 
 /** The `user_version` of an index that this version can read. Another one is made anew. */
-export const INDEX_VERSION = 5;
+export const INDEX_VERSION = 6;
 /** Messages at which the last partition is split, and others: those begin with nearly as many as the last one had, and rest then. */
 export const LAST_PARTITION_MESSAGES = 32_768;
 export const PARTITION_MESSAGES = 65_536;

@@ -5,6 +5,7 @@ import { isExpiredRow } from '../file/hidden.ts';
 import type { TakenOut } from '../file/removal.ts';
 import { acceptAnyRowId } from '../row-ids.ts';
 import { partitionOf } from './schema.ts';
+import { createTakeOutTexts } from './text-index/text-index.ts';
 import { createRankSenders } from './top-senders.ts';
 
 /** Most messages that are taken out in one transaction, of either kind. */
@@ -22,6 +23,9 @@ export function createTakeOut(database: DatabaseSync): TakeOut {
   const nextChunk = createNextChunk(database);
   const rankSenders = createRankSenders(database);
   const moveBoundaries = createMoveBoundaries(database);
+  // Those that expire go with their whole segment, one soon after the other.
+  const takeOutTexts = createTakeOutTexts(
+    database, 'inbox_file.messages', 'SELECT id FROM chunk WHERE id IN (SELECT id FROM inbox_file.hidden)');
   const readTakenOut = prepare(database, `
     SELECT max(expired_out_through, expired_after) AS expired, erased_out_through AS erased FROM progress, inbox_file.inbox`);
 
@@ -37,6 +41,7 @@ export function createTakeOut(database: DatabaseSync): TakeOut {
       rankSenders();
       database.exec(REMOVE);
       moveBoundaries();
+      takeOutTexts();
       database.exec('DELETE FROM chunk');
       return true;
     },

@@ -10,10 +10,11 @@ import type { RemovalRequest } from '../file/removal.ts';
 
 /** One step of taking messages away. It waits for no lock of another process. */
 export type RemovalStep =
-  /** Hides what was received before a time, null: nothing, and forgets ids whose time has passed; both in milliseconds since 1970. */
+  /** Hides what was received before a time, null: nothing, and forgets some ids whose time has passed; both in milliseconds since 1970. */
   | { readonly kind: 'expire'; readonly before: number | null; readonly now: number }
   | { readonly kind: 'erase' } & ErasureRequest
-  | { readonly kind: 'remove' } & RemovalRequest;
+  /** Forgets some as well: as more ids are remembered, more are forgotten. */
+  | { readonly kind: 'remove'; readonly now: number } & RemovalRequest;
 
 /** What a step has done. */
 export interface StepDone {

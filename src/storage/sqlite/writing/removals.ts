@@ -34,7 +34,7 @@ export interface RemovalOptions {
 export function startRemovals({ step, retention, now, onHidden, observer }: RemovalOptions): Removals {
   let closed = false;
   let isExpiring = false;
-  const removing = createRemoving(step, () => now() + retention.rememberMs, observer);
+  const removing = createRemoving({ step, retention, now, observer });
 
   async function hide(next: RemovalStep): Promise<StepDone> {
     const done = await whenUnlocked(() => step(next));
@@ -81,7 +81,7 @@ export function startRemovals({ step, retention, now, onHidden, observer }: Remo
 }
 
 /** Removes rows, with rests, whenever some more may be removed. */
-function createRemoving(step: Writer['step'], rememberUntil: () => number, observer: StorageObserver) {
+function createRemoving({ step, retention, now, observer }: Omit<RemovalOptions, 'onHidden'>) {
   let allowed: TakenOut | undefined;
   let isRunning = false;
   const closing = new AbortController();
@@ -90,7 +90,9 @@ function createRemoving(step: Writer['step'], rememberUntil: () => number, obser
     while (allowed !== undefined && !closing.signal.aborted) {
       const began = performance.now();
       const takenOut = allowed;
-      const { messages, isDone } = await whenUnlocked(() => step({ kind: 'remove', ...takenOut, rememberUntil: rememberUntil() }));
+      const at = now();
+      const request = { kind: 'remove', ...takenOut, now: at, rememberUntil: at + retention.rememberMs } as const;
+      const { messages, isDone } = await whenUnlocked(() => step(request));
       if (isDone && allowed === takenOut) return;
       if (messages > 0) await delay(REST_FACTOR * (performance.now() - began), undefined, { signal: closing.signal });
     }

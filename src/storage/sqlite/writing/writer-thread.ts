@@ -164,10 +164,9 @@ function createStep(database: DatabaseSync, remembered: Remembered): (step: Remo
   const removal = createRemoval(database, remembered);
   return (step) => {
     const { kind } = step;
+    if (kind !== 'erase') remembered.forgetSome(step.now);
     switch (kind) {
-      case 'expire':
-        remembered.forgetSome(step.now);
-        return { ...(step.before === null ? { messages: 0, isDone: true } : hiding.expire(step.before)), progress: null };
+      case 'expire': return { ...(step.before === null ? { messages: 0, isDone: true } : hiding.expire(step.before)), progress: null };
       case 'erase': {
         const erased = hiding.erase(step);
         return { ...erased, isDone: erased.progress === null };

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test, type TestContext } from 'node:test';
 import type { Message } from '../../../../src/message.ts';
+import { candidatesOf } from '../../../../src/storage/sqlite/indexing/text-index/candidates.ts';
 import type { Storage } from '../../../../src/storage/storage.ts';
 import { message } from '../../../support/messages.ts';
 import { openTestStorage } from '../../../support/storage.ts';
@@ -100,4 +101,21 @@ test('numbers, ids and texts of erased and of expired messages are in none of th
   const { total } = await storage.list({ limit: 1, offset: 0 });
   assert.deepEqual([rowsOf(path), total], [stored, stored]);
   assert.equal(traces(path, [''], ['kept-id-0', 'kept-text-0', '+611']).length, 3);
+});
+
+test('no trigram of an erased text leads to its place in the index any more, while its neighbours stay', async (t) => {
+  const path = join(temporaryFolder(t), 'app.db');
+  const storage = await openTestStorage(t, path);
+  const [kept, erased] = [messagesOf('kept', 6, 2600), messagesOf('erased', 7, 2600)];
+  await storeAll(storage, kept.flatMap((one, index) => [one, ...erased.slice(index, index + 1)]));
+  const index = new DatabaseSync(`${path}-index`, { readOnly: true, timeout: 5000 });
+  t.after(() => index.close());
+  const indexed = (search: string) => [...candidatesOf((sql, parameters) => index.prepare(sql).all(...parameters), 'main', search)]
+    .flatMap(({ parameters }) => parameters).length;
+  await waitFor('the text index', () => index.prepare('SELECT 1 FROM parts').get() !== undefined);
+  assert.ok(indexed('erased-text-') > 0);
+  for (const from of new Set(erased.map((one) => one.from))) await storage.erase({ from }, 'request');
+  await waitFor('their end', () => rowsOf(path) === kept.length);
+  assert.equal(indexed('erased-text-'), 0);
+  assert.ok(indexed('kept-text-') > 0);
 });

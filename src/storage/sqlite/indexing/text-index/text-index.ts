@@ -1,6 +1,9 @@
 /** The tables of the index, and what fills them. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { indexPart, mergePieces, PART_BITS, type PieceOfPart, PIECES, type Placed, SEGMENT_BITS } from './trigrams.ts';
+import {
+  indexPart, mergePieces, PART_BITS, pieceOf, type PieceOfPart, PIECES, pieceWithout, type Placed, placesWithout, SEGMENT_BITS,
+  trigramsInAny,
+} from './trigrams.ts';
 
 /**
  * SQL that makes them.
@@ -22,23 +25,27 @@ export interface TextSource {
   readonly table: string;
   /** SQL: the largest id up to which the table is complete: no row comes to it any more. */
   readonly completeThrough: string;
+  /** SQL: a condition on an `id` whose text is to be in no index any more, though its row may still be there. */
+  readonly isGone: string;
 }
 
 /**
  * Returns what takes the texts of the next part into the index, inside the caller's transaction, and makes a segment of the parts
- * of one that is whole; false where the part is not full: only once a later text is there will no more come into it.
+ * of one that is whole; false where the part is not full: only once a later text is there will no more come into it. With each that comes,
+ * those go whose rows have gone, so the index is as large as the table.
  */
-export function createIndexNextPart(database: DatabaseSync, { table, completeThrough }: TextSource): () => boolean {
+export function createIndexNextPart(database: DatabaseSync, { table, completeThrough, isGone }: TextSource): () => boolean {
   const next = database.prepare(`
     SELECT min(id) >> ${PART_BITS} AS part, ${completeThrough} >> ${PART_BITS} AS newest
     FROM ${table} WHERE id >= (SELECT below FROM searchable)`);
   const texts = database.prepare(`
     SELECT id & ${2 ** PART_BITS - 1} AS place, text FROM ${table}
-    WHERE id >= ? << ${PART_BITS} AND id < (? + 1) << ${PART_BITS} AND text IS NOT NULL`);
+    WHERE id >= ? << ${PART_BITS} AND id < (? + 1) << ${PART_BITS} AND text IS NOT NULL AND NOT (${isGone})`);
   const add = prepareWrite(database, 'INSERT INTO pieces VALUES (?, ?, ?)');
   const note = prepareWrite(database, 'INSERT INTO parts VALUES (?)');
   const advance = prepareWrite(database, `UPDATE searchable SET below = (? + 1) << ${PART_BITS}`);
   const mergeSegment = createMergeSegment(database);
+  const forgetEmpty = createForgetEmpty(database, table);
   return () => {
     const { part, newest } = next.get() ?? {};
     if (typeof part !== 'number' || part >= Number(newest)) return false;
@@ -47,6 +54,7 @@ export function createIndexNextPart(database: DatabaseSync, { table, completeThr
     note.run(part);
     advance.run(part);
     mergeSegment();
+    forgetEmpty();
     return true;
   };
 }
@@ -72,6 +80,78 @@ function createMergeSegment(database: DatabaseSync): () => void {
     }
     note.run(segment);
     for (const remove of removals) remove.run(segment);
+  };
+}
+
+/** Takes out all segments and parts of whose texts no row is left: a look-up each. */
+function createForgetEmpty(database: DatabaseSync, table: string): () => void {
+  const kinds = [{ name: 'segment', bits: SEGMENT_BITS, places: 'trigrams' }, { name: 'part', bits: PART_BITS, places: 'pieces' }];
+  const removals = kinds.map(({ name, bits, places }) => ({
+    empty: database.prepare(`
+      SELECT ${name} AS number FROM ${name}s
+      WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE id >= ${name} << ${bits} AND id < (${name} + 1) << ${bits})`),
+    remove: [places, `${name}s`].map((from) => prepareWrite(database, `DELETE FROM ${from} WHERE ${name} = ?`)),
+  }));
+  return () => {
+    for (const { empty, remove } of removals) {
+      for (const { number } of empty.all()) for (const statement of remove) statement.run(Number(number));
+    }
+  };
+}
+
+/**
+ * Returns what takes texts out whose rows are still there, inside the caller's transaction: their places in the postings of each of their
+ * trigrams. That is a hundred small blobs for a short text, and at most all of its segment for many. `ids`: SQL that selects theirs, some
+ * thousand.
+ */
+export function createTakeOutTexts(database: DatabaseSync, table: string, ids: string): () => void {
+  const texts = database.prepare(`
+    SELECT id >> ${SEGMENT_BITS} AS segment, id & ${2 ** SEGMENT_BITS - 1} AS place, text FROM ${table}
+    WHERE id IN (${ids}) AND id < (SELECT below FROM searchable) AND text IS NOT NULL`);
+  const takeOutOfSegment = createTakeOutOfSegment(database);
+  const takeOutOfParts = createTakeOutOfParts(database);
+  return () => {
+    for (const [segment, rows] of Map.groupBy(texts.all(), (row) => Number(row['segment']))) {
+      const gone = new Set(rows.map(({ place }) => Number(place)));
+      const trigrams = trigramsInAny(rows.map(({ text }) => String(text)));
+      takeOutOfSegment(segment, gone, trigrams);
+      takeOutOfParts(segment, gone, trigrams);
+    }
+  };
+}
+
+type TakeOut = (segment: number, gone: ReadonlySet<number>, trigrams: ReadonlySet<number>) => void;
+
+function createTakeOutOfSegment(database: DatabaseSync): TakeOut {
+  const find = database.prepare('SELECT places FROM trigrams WHERE segment = ? AND trigram = ?');
+  const replace = prepareWrite(database, 'UPDATE trigrams SET places = ? WHERE segment = ? AND trigram = ?');
+  const remove = prepareWrite(database, 'DELETE FROM trigrams WHERE segment = ? AND trigram = ?');
+  return (segment, gone, trigrams) => {
+    for (const trigram of trigrams) {
+      const { places } = find.get(segment, trigram) ?? {};
+      if (!(places instanceof Uint8Array)) continue;
+      const kept = placesWithout(places, gone);
+      if (kept.length === 0) remove.run(segment, trigram);
+      else replace.run(kept, segment, trigram);
+    }
+  };
+}
+
+function createTakeOutOfParts(database: DatabaseSync): TakeOut {
+  const bits = SEGMENT_BITS - PART_BITS;
+  const parts = database.prepare(`SELECT part FROM parts WHERE part >> ${bits} = ?`);
+  const find = database.prepare('SELECT places FROM pieces WHERE part = ? AND piece = ?');
+  const replace = prepareWrite(database, 'UPDATE pieces SET places = ? WHERE part = ? AND piece = ?');
+  return (segment, gone, trigrams) => {
+    const numbers = new Set(trigrams.values().map(pieceOf));
+    for (const { part } of parts.all(segment)) {
+      const first = (Number(part) & (2 ** bits - 1)) << PART_BITS;
+      const goneOfPart = new Set(gone.values().map((place) => place - first));
+      for (const number of numbers) {
+        const { places } = find.get(Number(part), number) ?? {};
+        if (places instanceof Uint8Array) replace.run(pieceWithout(places, goneOfPart), Number(part), number);
+      }
+    }
   };
 }
 

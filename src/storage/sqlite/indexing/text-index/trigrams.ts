@@ -54,6 +54,13 @@ function eachTrigram(text: string, found: (trigram: number) => void): void {
   }
 }
 
+/** All trigrams of some texts. */
+export function trigramsInAny(texts: Iterable<string>): Set<number> {
+  const found = new Set<number>();
+  for (const text of texts) eachTrigram(text, (trigram) => void found.add(trigram));
+  return found;
+}
+
 /** The trigrams to look up for a search, each once, spread over it; none where it is shorter than three UTF-16 units. */
 export function trigramsOf(search: string): number[] {
   const found = new Set<number>();
@@ -100,6 +107,33 @@ export function placesInPiece(piece: Uint8Array, trigram: number): Places {
   const header = new DataView(piece.buffer, piece.byteOffset, HEADER_BYTES);
   const at = trigram % PIECE_TRIGRAMS;
   return piece.subarray(at === 0 ? HEADER_BYTES : header.getUint32((at - 1) * 4, true), header.getUint32(at * 4, true));
+}
+
+/** A piece without some places of its part. */
+export function pieceWithout(piece: Uint8Array, gone: ReadonlySet<number>): Uint8Array {
+  const kept = new Uint8Array(piece.length);
+  const header = new DataView(kept.buffer);
+  let end = HEADER_BYTES;
+  for (let at = 0; at < PIECE_TRIGRAMS; at += 1) {
+    const places = placesWithout(placesInPiece(piece, at), gone);
+    kept.set(places, end);
+    end += places.length;
+    header.setUint32(at * 4, end, true);
+  }
+  return kept.subarray(0, end);
+}
+
+/** The same without some of them: never more bytes, as a difference that is the sum of two takes no more than both. */
+export function placesWithout(places: Places, gone: ReadonlySet<number>): Places {
+  const kept = new Uint8Array(places.length);
+  let end = 0;
+  let last = 0;
+  decode(places, (place) => {
+    if (gone.has(place)) return;
+    end = encode(place - last, kept, end);
+    last = place;
+  });
+  return kept.subarray(0, end);
 }
 
 /** A piece of a part; the number of the part is within its segment. */

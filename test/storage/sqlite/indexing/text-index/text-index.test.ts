@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test, type TestContext } from 'node:test';
 import { candidatesOf, isSearchable } from '../../../../../src/storage/sqlite/indexing/text-index/candidates.ts';
-import { CREATE_TEXT_INDEX, createIndexNextPart } from '../../../../../src/storage/sqlite/indexing/text-index/text-index.ts';
+import { CREATE_TEXT_INDEX, createIndexNextPart, createTakeOutTexts } from '../../../../../src/storage/sqlite/indexing/text-index/text-index.ts';
 import { PART_BITS, SEGMENT_BITS } from '../../../../../src/storage/sqlite/indexing/text-index/trigrams.ts';
 
 const PART = 2 ** PART_BITS;
@@ -13,8 +13,11 @@ const SEGMENT = 2 ** SEGMENT_BITS;
 function openTexts(t: TestContext) {
   const database = new DatabaseSync(':memory:');
   t.after(() => database.close());
-  database.exec(`CREATE TABLE lines(id INTEGER PRIMARY KEY, text TEXT); ${CREATE_TEXT_INDEX}`);
-  const indexNextPart = createIndexNextPart(database, { table: 'lines', completeThrough: '(SELECT max(id) FROM lines)' });
+  database.exec(`CREATE TABLE lines(id INTEGER PRIMARY KEY, text TEXT); CREATE TABLE gone(id INTEGER PRIMARY KEY); ${CREATE_TEXT_INDEX}`);
+  const indexNextPart = createIndexNextPart(database, {
+    table: 'lines', completeThrough: '(SELECT max(id) FROM lines)', isGone: 'id IN (SELECT id FROM gone)',
+  });
+  const takeOut = createTakeOutTexts(database, 'lines', 'SELECT id FROM gone');
   const add = database.prepare('INSERT INTO lines VALUES (?, ?)');
   add.setReadBigInts(true);
   const idsWhere = (sql: string, parameters: readonly (number | string)[]) =>
@@ -30,6 +33,12 @@ function openTexts(t: TestContext) {
     index(): number {
       for (let parts = 0; ; parts += 1) if (!indexNextPart()) return parts;
     },
+    /** Marks texts as gone, by a condition on `id`, and takes them out of the index. */
+    takeOut(condition: string): void {
+      database.exec(`INSERT INTO gone SELECT id FROM lines WHERE ${condition}`);
+      takeOut();
+    },
+    removeRows: () => database.exec('DELETE FROM lines WHERE id IN (SELECT id FROM gone); DELETE FROM gone'),
     holding: (substring: string) => idsWhere('instr(text, ?) > 0', [substring]),
     candidates: (substring: string) => [...candidatesOf((sql, parameters) => database.prepare(sql).all(...parameters), 'main', substring)]
       .flatMap(({ sql, parameters }) => idsWhere(sql, parameters)),
@@ -80,5 +89,59 @@ describe('the text index', () => {
 
   test('tells what it can find nothing of', () => {
     assert.deepEqual(['', 'ab', 'abc', '😀', '😀a'].map(isSearchable), [false, false, true, false, true]);
+  });
+
+  test('has no place any more of texts that are taken out, be they in a segment, in a part or not indexed yet, and all others as before', (t) => {
+    const texts = openTexts(t);
+    const end = SEGMENT + 2 * PART;
+    const textOf = (id: number) => `${id % 3 === 0 ? 'needle' : 'line'} ${id % 1000}`;
+    const indexed = (id: string) => Number(id) < end + PART;
+    texts.addMany(0, end + 10, textOf);
+    assert.equal(texts.index(), SEGMENT / PART + 2);
+    texts.addMany(end + 10, end + PART + 10, textOf);
+    texts.takeOut('id % 3 = 0');
+    assert.equal(texts.index(), 1);
+    assert.deepEqual(['segments', 'parts'].map(texts.count), [1, 3]);
+    assert.equal(texts.candidates('needle').filter((id) => Number(id) < end).length, 0);
+    for (const substring of ['line 7', 'ne 88', 'line']) {
+      const expected = texts.holding(substring).filter(indexed);
+      const candidates = new Set(texts.candidates(substring));
+      assert.equal(expected.filter((id) => !candidates.has(id)).length, 0, substring);
+    }
+    texts.removeRows();
+    assert.equal(texts.candidates('needle').filter(indexed).length, 0);
+  });
+
+  test('gives up a text that is the only one with its trigrams, and takes no notice of one that was never in it', (t) => {
+    const texts = openTexts(t);
+    texts.addMany(0, 10, (id) => (id === 3 ? 'needle' : 'line'));
+    texts.add(SEGMENT, 'line');
+    texts.add(SEGMENT + PART, 'needle');
+    texts.index();
+    assert.deepEqual(['segments', 'parts', 'trigrams'].map(texts.count), [1, 1, 6]);
+    texts.takeOut(`id IN (3, ${SEGMENT + PART})`);
+    assert.equal(texts.count('trigrams'), 2);
+    assert.deepEqual(texts.candidates('needle'), [String(SEGMENT + PART)]);
+  });
+
+  test('is as large as the table: with each part that comes those go of which no row is left', (t) => {
+    const texts = openTexts(t);
+    texts.addMany(0, 2 * SEGMENT + 3 * PART + 1, (id) => `line ${id}`);
+    texts.index();
+    assert.deepEqual(['segments', 'parts'].map(texts.count), [2, 3]);
+    texts.takeOut(`id < ${SEGMENT} OR id >= ${2 * SEGMENT} AND id < ${2 * SEGMENT + PART} OR id = ${SEGMENT + 3}`);
+    texts.removeRows();
+    assert.equal(texts.index(), 0);
+    texts.addMany(2 * SEGMENT + 3 * PART + 1, 2 * SEGMENT + 4 * PART + 1, (id) => `line ${id}`);
+    assert.equal(texts.index(), 1);
+    assert.deepEqual(['segments', 'parts'].map(texts.count), [1, 3]);
+    assert.deepEqual(texts.candidates('line 70').filter((id) => Number(id) < SEGMENT), []);
+    assert.deepEqual(texts.holding('line 40000').filter((id) => !texts.candidates('line 40000').includes(id)), []);
+    const left = Number(texts.count('trigrams'));
+    texts.takeOut(`id < ${2 * SEGMENT}`);
+    texts.removeRows();
+    texts.addMany(2 * SEGMENT + 4 * PART + 1, 2 * SEGMENT + 5 * PART + 1, (id) => `line ${id}`);
+    texts.index();
+    assert.deepEqual([left > 0, ...['segments', 'trigrams'].map(texts.count)], [true, 0, 0]);
   });
 });
