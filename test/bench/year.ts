@@ -4,6 +4,7 @@ import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
+import { SEGMENT_BITS } from '../../src/storage/sqlite/indexing/text-index/trigrams.ts';
 import { sign } from '../support/messages.ts';
 import { createMovedClock } from '../support/moved-clock.ts';
 import { ask } from '../support/request.ts';
@@ -16,6 +17,7 @@ import { below, exactly, figure, median, type DaySizes, type Figure, show, type 
 import { randomMessage } from './traffic.ts';
 
 const DAYS = 365;
+const MONTH_DAYS = 30;
 const MESSAGES_A_DAY = 1000;
 const KEPT_DAYS = 30;
 const REMEMBERED_DAYS = 30;
@@ -25,8 +27,10 @@ const CONNECTIONS = 32;
 const DAY_MS = 24 * 60 * 60 * 1000;
 const BEGIN = Date.UTC(2025, 0, 1);
 const LOOK_EVERY_MS = 20;
-/** From then on as much goes as comes, of messages and of what is known of their ids. */
-const FULL_AFTER_DAYS = KEPT_DAYS + REMEMBERED_DAYS;
+/** Of the text index so much goes at a time. */
+const SEGMENT_DAYS = Math.ceil(2 ** SEGMENT_BITS / MESSAGES_A_DAY);
+/** From then on as much goes as comes, of messages, of what is known of their ids, and of the index. */
+const FULL_AFTER_DAYS = KEPT_DAYS + Math.max(REMEMBERED_DAYS, SEGMENT_DAYS + MONTH_DAYS);
 const SHOWN_DAYS = [30, 90, 365];
 
 export const year: Stage = {
@@ -44,8 +48,6 @@ export const year: Stage = {
     ];
   },
 };
-
-const MONTH_DAYS = 30;
 
 function growth(sizes: readonly DaySizes[]): number {
   const sizeOf = (days: readonly DaySizes[]) => median(days.map(({ database, index }) => database + index));

@@ -1,11 +1,13 @@
 /** What is released: the same bytes from every clone of a commit, and bills of materials that name all that went in. */
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
+import { freePort } from '../support/free-port.ts';
 import { CHECKOUT } from '../support/server-process.ts';
 import { temporaryFolder } from '../support/temporary.ts';
+import { waitFor } from '../support/wait.ts';
 
 const run = (command: string, args: readonly string[], cwd: string, umask = 0o022): string =>
   execFileSync('sh', ['-c', `umask ${umask.toString(8)}; exec "$@"`, 'sh', command, ...args], { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
@@ -46,6 +48,44 @@ describe('a release', { skip: canRelease ? false : 'needs a git checkout and GNU
     assert.deepEqual(inside.filter((name) => !name.startsWith('dist/')).toSorted(), ['package.json', 'LICENSE', ...pages].toSorted());
     assert.deepEqual(inside.filter((name) => name.startsWith('dist/')).toSorted(), built.map((name) => `dist/${name}`).toSorted());
   });
+});
+
+/** The commands of a part of README.md, each block as it stands there. */
+function commandsOf(heading: string): string[] {
+  const page = readFileSync(join(CHECKOUT, 'README.md'), 'utf8');
+  const part = page.split(/^##+ /m).find((found) => found.startsWith(`${heading}\n`)) ?? '';
+  return [...part.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, commands = '']) => commands);
+}
+
+const lacking = canRelease && ['curl', 'openssl'].find((command) => spawnSync(command, ['--version']).error !== undefined);
+
+test('a release takes its first message by the lines of README.md, in an empty folder, with nothing but Node.js', {
+  skip: canRelease ? lacking !== undefined && `${lacking} is not installed here` : 'needs a git checkout and GNU tar',
+}, async (t) => {
+  const temporary = temporaryFolder(t);
+  const clone = cloneInto(join(temporary, 'clone'));
+  run('scripts/release', [], clone);
+  const folder = join(temporary, 'empty');
+  mkdirSync(folder);
+  const [archive = ''] = readdirSync(join(clone, '.release')).filter((name) => name.endsWith('.tar.gz'));
+  copyFileSync(join(clone, '.release', archive), join(folder, archive));
+  const port = await freePort();
+  const env = { PATH: [dirname(process.execPath), process.env['PATH']].join(delimiter), PORT: String(port) };
+
+  const [start = ''] = commandsOf('Without make');
+  // A group of its own, so that what the shell starts ends with it.
+  const server = spawn('sh', ['-c', start], { cwd: folder, env, stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+  t.after(() => void (server.pid !== undefined && process.kill(-server.pid, 'SIGKILL')));
+  let log = '';
+  server.stdout.on('data', (chunk) => { log += String(chunk); });
+  await waitFor(() => `a port; the log: ${log}`, () => log.includes('"event":"listening"'));
+
+  const unpacked = join(folder, archive.replace('.tar.gz', ''));
+  const [, sendFirst = ''] = commandsOf('Try it');
+  const answer = run('sh', ['-c', sendFirst.replace('8000', String(port))], unpacked);
+  assert.match(answer, /^HTTP\/1\.1 200 OK\r\n.*\{"status":"ok"\}$/s);
+  const { items }: { items: { message_id: string }[] } = JSON.parse(run('curl', ['--silent', `http://127.0.0.1:${port}/messages`], unpacked));
+  assert.deepEqual(items.map(({ message_id }) => message_id), ['first']);
 });
 
 interface Document {
