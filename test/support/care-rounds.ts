@@ -7,12 +7,12 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { verify } from '../../src/storage/sqlite/care/verify.ts';
 import { createAppend } from '../../src/storage/sqlite/file/append.ts';
-import { IN_ANY_WAY, isVisible } from '../../src/storage/sqlite/file/hidden.ts';
 import { openForWriting } from '../../src/storage/sqlite/file/open.ts';
 import { createRemembered } from '../../src/storage/sqlite/file/remembered.ts';
 import { type RunningCommand, startCommand } from './command.ts';
-import { createInbox, idsOf, startLoad, type Inbox, type Sent } from './inbox.ts';
+import { createInbox, startLoad, type Inbox, type Sent } from './inbox.ts';
 import { message } from './messages.ts';
+import { idsIn, visibleIdsIn } from './stored-rows.ts';
 import type { Scope } from './temporary.ts';
 import { waitFor } from './wait.ts';
 
@@ -229,11 +229,10 @@ async function erase({ inbox, erased }: Rounds, messages: readonly Sent[]): Prom
 const countIn = (some: ReadonlySet<string>, others: ReadonlySet<string>) => some.intersection(others).size;
 const countMissing = (some: ReadonlySet<string>, others: ReadonlySet<string>) => some.difference(others).size;
 const isSame = (one: ReadonlySet<string>, other: ReadonlySet<string>) => one.size === other.size && one.isSubsetOf(other);
-const visibleIn = (path: string) => new Set(idsOf(path, isVisible('messages.id', IN_ANY_WAY)));
 
 /** `of`: what was acknowledged before it was begun; `without`: what was erased then. */
 async function lookAtBackup({ found }: Rounds, file: string, of: ReadonlySet<string>, without: ReadonlySet<string>): Promise<void> {
-  const ids = new Set(idsOf(file, 'true'));
+  const ids = idsIn(file, 'true');
   found.backups += 1;
   found.lost += countMissing(of, ids);
   found.back += countIn(without, ids);
@@ -248,13 +247,13 @@ async function problemsOf(file: string): Promise<number> {
 async function killRestore(all: Rounds, killed: 'the program' | 'the copier', wholeMs: number): Promise<boolean> {
   const { inbox: { path }, folder, kept, victims, found } = all;
   const source = newestBackup(folder);
-  const old = visibleIn(path);
+  const old = visibleIdsIn(path);
   found.lost += countMissing(kept, old);
-  const restored = new Set(idsOf(source, 'true').filter((id) => !victims.has(id) || old.has(id)));
+  const restored = new Set(idsIn(source, 'true').values().filter((id) => !victims.has(id) || old.has(id)));
   // Its last steps, of which there are many, take little of the time.
   const isKilled = await killAt(all, startRestore(all, source), killed, wholeMs, 1 - Math.random() ** 2);
-  const now = visibleIn(path);
-  for (const copy of keptCopies(path)) found.lost += countMissing(old, visibleIn(copy));
+  const now = visibleIdsIn(path);
+  for (const copy of keptCopies(path)) found.lost += countMissing(old, visibleIdsIn(copy));
   removeKept(path);
   const isNew = isSame(now, restored);
   if (isNew) {
@@ -286,7 +285,7 @@ async function serve(all: Rounds, { erasedBefore, erasedBeside }: Round): Promis
     for (const one of messages.slice(-REPEATS)) await waitFor('its acknowledgement', () => inbox.send(one, 'again, and other'));
     found.back += await inbox.totalOf(`/messages?from=${encodeURIComponent(senderOf(messages))}`);
   }
-  const present = visibleIn(inbox.path);
+  const present = visibleIdsIn(inbox.path);
   found.lost += countMissing(kept, present);
   found.back += countIn(erased, present);
   if (await inbox.totalOf('/stats', 'total_messages') !== present.size) found.miscounted += 1;
@@ -300,7 +299,7 @@ async function serve(all: Rounds, { erasedBefore, erasedBeside }: Round): Promis
 async function lookAtLeft(all: Rounds): Promise<void> {
   const { inbox, folder, erased, found } = all;
   await timeOf(startRestore(all, join(folder, backupsIn(folder)[0] ?? '')));
-  found.back += countIn(erased, new Set(idsOf(inbox.path, 'true')));
+  found.back += countIn(erased, idsIn(inbox.path, 'true'));
   removeKept(inbox.path);
   inbox.clock.advance((KEEP_DAYS * 24 + 1) * HOUR_MS);
   await timeOf(backUp(all));

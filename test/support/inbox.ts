@@ -1,7 +1,6 @@
-/** An inbox of a test in a file, which processes serve one after the other, and what is sent to it. */
+/** An inbox of a test, in a file where the settings name no other DATABASE_URL, which processes serve one after the other, and what is sent to it. */
 import { Agent } from 'node:http';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { message, sign } from './messages.ts';
 import { createMovedClock } from './moved-clock.ts';
 import { ask } from './request.ts';
@@ -49,15 +48,6 @@ export function createInbox(scope: Scope, script: NonNullable<ServerProcessOptio
       const totals: Record<typeof name, number> = JSON.parse((await ask(url + path)).body);
       return totals[name];
     },
-    /** The value that a statement selects as `value`. */
-    read(sql: string, ...parameters: readonly (string | number)[]): number {
-      const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
-      try {
-        return Number(database.prepare(sql).get(...parameters)?.['value']);
-      } finally {
-        database.close();
-      }
-    },
   };
 }
 
@@ -77,14 +67,4 @@ export function startLoad(inbox: Inbox, next: () => Sent, acknowledged: Sent[]) 
       await senders;
     },
   };
-}
-
-/** Of the messages that a condition in SQL is true of. */
-export function idsOf(path: string, visible: string): string[] {
-  const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
-  try {
-    return database.prepare(`SELECT message_id FROM messages WHERE ${visible}`).all().map(({ message_id }) => String(message_id));
-  } finally {
-    database.close();
-  }
 }

@@ -7,6 +7,7 @@ import type { Erasure, Storage } from '../../../src/storage/storage.ts';
 import { message } from '../../support/messages.ts';
 import { isInstalled, NOT_INSTALLED, type Postgres, startPostgres } from '../../support/postgres.ts';
 import { appendSurely, openOn, type PostgresTestOptions } from '../../support/postgres-storage.ts';
+import { wrongCountsOf } from '../../support/stored-rows.ts';
 import { waitFor } from '../../support/wait.ts';
 
 /** More than one step takes, and than are found at once. */
@@ -33,20 +34,6 @@ async function appendAll(storage: Storage, messages: readonly Message[]): Promis
   }
 }
 
-const differs = (table: string, counted: string) =>
-  `EXISTS ((TABLE ${table} EXCEPT ALL ${counted}) UNION ALL (${counted} EXCEPT ALL TABLE ${table}))`;
-
-/** What is counted beside the messages, each in the same moment as they are: the tables that say something else. */
-async function wrongCounts(server: Postgres, database: string): Promise<string> {
-  return await server.sql(`SELECT concat_ws(' ',
-    CASE WHEN (SELECT (messages, senders) FROM inbox) <> (SELECT (count(*), count(DISTINCT from_number)) FROM messages) THEN 'inbox' END,
-    CASE WHEN ${differs('senders', 'SELECT from_number, count(*) FROM messages GROUP BY 1')} THEN 'senders' END,
-    CASE WHEN ${differs('instants', `SELECT characters::smallint, left(instant, characters) COLLATE "C", count(*)
-      FROM messages CROSS JOIN (VALUES (10), (16)) AS lengths(characters) GROUP BY 1, 2`)} THEN 'instants' END,
-    CASE WHEN ${differs('arrivals', 'SELECT received_at / 60000, count(*) FROM messages WHERE received_at IS NOT NULL GROUP BY 1')} THEN 'arrivals' END)`,
-  database);
-}
-
 function testErasing(server: Postgres): void {
   const open = (t: TestContext, database: string, options: PostgresTestOptions = {}) => openOn(t, [server.target(database)], options);
 
@@ -59,12 +46,12 @@ function testErasing(server: Postgres): void {
     const wrong: string[] = [];
     const totals: number[] = [];
     for (let done: object | undefined; done === undefined; done = await Promise.race([erasing, undefined])) {
-      wrong.push(await wrongCounts(server, database));
+      wrong.push(await wrongCountsOf(server, database));
       totals.push((await storage.list({ ...EVERYTHING, from: '+10' })).total);
     }
     assert.deepEqual(await erasing, { erased: MANY });
     assert.deepEqual([new Set(wrong), totals], [new Set(['']), totals.toSorted((a, b) => b - a)]);
-    assert.equal(await wrongCounts(server, database), '');
+    assert.equal(await wrongCountsOf(server, database), '');
     assert.deepEqual((await storage.list(EVERYTHING)).items, [numbered(MANY + 1)]);
     assert.equal(await server.sql('SELECT request_id, messages FROM erasures', database), `r1|${MANY}`);
   });
@@ -118,7 +105,7 @@ function testErasing(server: Postgres): void {
       await waitFor('the server', isOpen);
     }
     assert.equal((await storage.list({ ...EVERYTHING })).items.filter(({ to }) => to === erasing.to).length, 0);
-    assert.equal(await wrongCounts(server, database), '');
+    assert.equal(await wrongCountsOf(server, database), '');
     const removed = String(Math.ceil((MANY - 1) / 3));
     assert.equal(await server.sql('SELECT sum(messages), (SELECT count(*) FROM remembered) FROM erasures', database), `${removed}|${removed}`);
   });
@@ -146,7 +133,7 @@ function testErasing(server: Postgres): void {
       assert.equal((await first.list({ ...EVERYTHING, message_id: one.message_id })).total, 0);
       assert.equal(await second.append({ ...one, text: 'other' }), 'duplicate');
     }
-    assert.equal(await wrongCounts(server, database), '');
+    assert.equal(await wrongCountsOf(server, database), '');
   });
 
   test('touches nothing in tables of another version', async (t) => {
@@ -183,7 +170,7 @@ function testExpiring(server: Postgres): void {
     clock.now += KEEP_MS;
     const wrong = new Set<string>();
     await waitFor('the end of all', async () => {
-      wrong.add(await wrongCounts(server, database));
+      wrong.add(await wrongCountsOf(server, database));
       return (await storage.list(EVERYTHING)).total === 2;
     });
     assert.deepEqual(wrong, new Set(['']));
@@ -205,7 +192,7 @@ function testExpiring(server: Postgres): void {
     clock.now += REMEMBER_MS + 1;
     await waitFor('it to be forgotten', async () => await server.sql('SELECT count(*) FROM remembered', database) === '1');
     assert.deepEqual(await Promise.all([storage.append(message({ message_id: 'expired' })), storage.append(message({ message_id: 'erased' }))]), ['stored', 'duplicate']);
-    assert.equal(await wrongCounts(server, database), '');
+    assert.equal(await wrongCountsOf(server, database), '');
   });
 
   test('tells where it cannot, and that it can again', async (t) => {
