@@ -1,12 +1,11 @@
 /** The compose files: no engine runs them here, so this holds what they say against the service, and against what containers may do. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { readConfig } from '../../src/config/config.ts';
-import { readEnvironment } from '../../src/config/environment.ts';
+import { knownVariables } from '../support/known-variables.ts';
 import { CHECKOUT } from '../support/server-process.ts';
+import { hasYaml, NO_YAML, readYaml } from '../support/yaml.ts';
 
 interface Service {
   readonly read_only?: boolean;
@@ -18,27 +17,14 @@ interface Service {
 }
 
 const files = ['docker-compose.yml', 'scripts/postgres/docker-compose.yml'].map((name) => ({ name, text: readFileSync(join(CHECKOUT, name), 'utf8') }));
-const hasYaml = spawnSync('python3', ['-c', 'import yaml']).status === 0;
-
-/** As Python's YAML reader has it. */
 function servicesOf(text: string): [string, Service][] {
-  const { status, stdout, stderr } = spawnSync('python3', ['-c', 'import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)'],
-    { input: text, encoding: 'utf8' });
-  assert.equal(status, 0, stderr);
-  const { services }: { services: Record<string, Service> } = JSON.parse(stdout);
-  return Object.entries(services);
+  const [file] = readYaml<{ services: Record<string, Service> }>(text);
+  return Object.entries(file?.services ?? {});
 }
 
 describe('the compose files', () => {
   test('set variables that the service reads', () => {
-    const asked = new Set<string>();
-    const recording = new Proxy<NodeJS.ProcessEnv>({}, {
-      get(_variables, name) {
-        asked.add(String(name));
-        return undefined;
-      },
-    });
-    readEnvironment(recording, readConfig);
+    const asked = knownVariables();
     for (const { name, text } of files) {
       const set = [...text.matchAll(/^ +([A-Z][A-Z_]+):/gm)].map(([, variable = '']) => variable).filter((variable) => !variable.startsWith('POSTGRES_'));
       assert.ok(set.length >= 5, name);
@@ -46,7 +32,7 @@ describe('the compose files', () => {
     }
   });
 
-  test('give every service its walls, and reach out to this host alone', { skip: !hasYaml && "Python's yaml is not installed here" }, () => {
+  test('give every service its walls, and reach out to this host alone', { skip: !hasYaml && NO_YAML }, () => {
     for (const { name, text } of files) {
       for (const [service, { read_only, cap_drop, security_opt, ports = [], image, volumes = [] }] of servicesOf(text)) {
         const where = `${name}: ${service}`;

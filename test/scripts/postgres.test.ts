@@ -1,14 +1,15 @@
 /** What `scripts/postgres/docker-compose.yml` starts, with the same files, as processes of this machine. */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { hasOpenssl } from '../support/certificates.ts';
 import { freePort } from '../support/free-port.ts';
+import { makeCredentials, startInboxDatabase } from '../support/inbox-database.ts';
 import { message, sign } from '../support/messages.ts';
-import { binaries, isInstalled, startPostgres, SUPERUSER, type Postgres } from '../support/postgres.ts';
+import { isInstalled, type Postgres } from '../support/postgres.ts';
 import { ask } from '../support/request.ts';
 import { CHECKOUT, startServerProcess } from '../support/server-process.ts';
 import { temporaryFolder, type Scope } from '../support/temporary.ts';
@@ -19,21 +20,6 @@ const SENDERS = 8;
 const hasHaproxy = spawnSync('haproxy', ['-v']).status === 0;
 const skip = !(isInstalled && hasOpenssl && hasHaproxy) && 'PostgreSQL, openssl or haproxy is not installed';
 const shipped = (name: string) => readFileSync(join(FOLDER, name), 'utf8');
-
-/** A server with the certificate, the role and the rules of the compose file. */
-async function startDatabase(scope: Scope, credentials: string): Promise<Postgres> {
-  const files = { 'server.pem': join(credentials, 'database/server.pem'), 'server.key': join(credentials, 'database/server.key') };
-  const postgres = await startPostgres(scope, {
-    files, settings: { ssl: 'on', ssl_cert_file: 'server.pem', ssl_key_file: 'server.key' },
-    // Its rule for the socket is of a container's user.
-    hba: [...shipped('pg_hba.conf').split('\n').filter((line) => line.startsWith('host')), 'host all all all reject'],
-  });
-  const script = join(credentials, 'init.sql');
-  writeFileSync(script, shipped('init.sql').replace('/run/secrets', join(credentials, 'database')));
-  const { socketFolder, port } = postgres;
-  execFileSync(join(binaries ?? '', 'psql'), ['--no-psqlrc', '--quiet', '--host', socketFolder, '--port', String(port), '--username', SUPERUSER, '--file', script]);
-  return postgres;
-}
 
 function startReceiver(scope: Scope, credentials: string, postgres: Postgres, port: number) {
   const [, url = ''] = /DATABASE_URL: (.*)/.exec(shipped('docker-compose.yml')) ?? [];
@@ -92,9 +78,8 @@ function startSenders(url: string, secret: string) {
 
 describe('two receivers behind a proxy, on one PostgreSQL', { skip }, () => {
   test('take each message once, and refuse none while one of them is killed, comes again, and the other one stops', async (t) => {
-    const credentials = temporaryFolder(t);
-    execFileSync(join(FOLDER, 'make-credentials'), [credentials, 'localhost']);
-    const postgres = await startDatabase(t, credentials);
+    const credentials = makeCredentials(t);
+    const postgres = await startInboxDatabase(t, credentials);
     const ports = [await freePort(), await freePort()] as const;
     const [first, second] = [startReceiver(t, credentials, postgres, ports[0]), startReceiver(t, credentials, postgres, ports[1])];
     await Promise.all([first.url(), second.url()]);
