@@ -7,7 +7,8 @@ import { parseArgs, type ParseArgsConfig } from 'node:util';
 
 const HELP = `Signs and sends a message to a running webhook-inbox and prints the answer.
 
-  --url URL          where the server is (default http://127.0.0.1:8000, or the PORT in the environment)
+  --url URL          where the server is, with a path where a proxy has it below one (default http://127.0.0.1:8000, or the PORT in the
+                     environment)
   --secret SECRET    the secret (default: the variable WEBHOOK_SECRET)
   --scheme SCHEME    how to sign: x-signature (default) or standard-webhooks
   --ca FILE          PEM certificate to trust for an https URL, such as one that you made yourself
@@ -112,7 +113,7 @@ try {
     const message_id = count > 1 && options.id !== undefined ? `${given}-${sent + 1}` : given;
     const body = JSON.stringify({ message_id, from: options.from, to: options.to, ts: options.ts, text: options.text });
     for (let again = 0; again < repeat; again += 1) {
-      if (!(await send(new URL('/webhook', options.url), tls, sign(body), body))) process.exitCode = 1;
+      if (!(await send(new URL(options.url.replace(/\/?$/, '/webhook')), tls, sign(body), body))) process.exitCode = 1;
     }
   }
 } catch (error) {

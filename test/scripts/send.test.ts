@@ -40,6 +40,12 @@ describe('scripts/send.ts', () => {
     assert.deepEqual([refused.code, refused.stdout], [1, '401 {"detail":"invalid signature"}\n']);
   });
 
+  test('keeps to the path of a proxy', async () => {
+    assert.equal((await send(['--url', `${app.url}/`])).code, 0);
+    // This server has none, so it says that nothing is there.
+    assert.match((await send(['--url', `${app.url}/inbox/`])).stdout, /^404 /);
+  });
+
   test('signs by Standard Webhooks', async (t) => {
     for (const secret of ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', 'a plain secret of some length']) {
       const standard = await startTestApp(t, { WEBHOOK_SECRET: secret, SIGNATURE_SCHEMES: 'standard-webhooks' });

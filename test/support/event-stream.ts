@@ -1,4 +1,6 @@
 import { get, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import { get as getSecurely } from 'node:https';
+import type { SecureContextOptions } from 'node:tls';
 import type { Scope } from './temporary.ts';
 import { waitFor } from './wait.ts';
 
@@ -26,9 +28,10 @@ export interface EventReader {
   close(): void;
 }
 
-export async function readEvents(scope: Scope, url: string, headers: Record<string, string> = {}): Promise<EventReader> {
+/** Over http, or over https where `tls` says whom to trust. */
+export async function readEvents(scope: Scope, url: string, headers: Record<string, string> = {}, tls: SecureContextOptions = {}): Promise<EventReader> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  const request = get(url, { headers, agent: false }, resolve).on('error', reject);
+  const request = (url.startsWith('https:') ? getSecurely : get)(url, { headers, agent: false, ...tls }, resolve).on('error', reject);
   scope.after(() => void request.destroy());
   const response = await promise;
   const events: ReceivedEvent[] = [];
