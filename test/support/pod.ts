@@ -1,6 +1,7 @@
 /** What a node does with a pod, without one: the same files, environment, user, flags and walls, around the built server. */
 import { execFile, spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Container } from './kubernetes.ts';
@@ -27,9 +28,13 @@ assert prctl(22, 2, ctypes.byref(Program(1, ctypes.addressof(program))), 0, 0) =
 os.execvp(sys.argv[1], sys.argv[1:])`;
 const IN_NAMESPACES = ['unshare', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
 
+/** What starts a process of a pod: nothing but `root`, which has its volumes, can be written to. */
+const walls = (root: string) => [
+  ...IN_NAMESPACES, 'sh', '-c', 'mount --bind "$0" "$0" && mount -o remount,ro,bind / && exec "$@"', root, 'python3', '-c', SECCOMP, ...asUser,
+];
+
 /** Why pods cannot be run here, or false. */
-export const noPods = spawnSync(IN_NAMESPACES[0] ?? '', [...IN_NAMESPACES.slice(1), 'python3', '-c', SECCOMP, ...asUser, 'true']).status !== 0
-  && 'only root may make namespaces here, with util-linux and python3';
+export const noPods = spawnSync('env', [...walls(tmpdir()), 'true']).status !== 0 && 'only root may make namespaces here, with util-linux and python3';
 
 /** The flags that the image gives Node.js. */
 const imageFlags = () => {
@@ -81,10 +86,6 @@ export interface Pod {
   exec(command: string, ...args: string[]): Promise<unknown>;
 }
 
-/** What starts a process of a pod: only its volumes, which are in `root`, can be written to. */
-const walls = (root: string) => [
-  ...IN_NAMESPACES, 'sh', '-c', 'mount --bind "$0" "$0" && mount -o remount,ro,bind / && exec "$@"', root, 'python3', '-c', SECCOMP, ...asUser,
-];
 const environmentOf = (container: Container, { folders }: Volumes) =>
   Object.fromEntries(container.env.map(({ name, value }) => [name, withFolders(value, container, folders)]));
 
