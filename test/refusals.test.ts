@@ -66,8 +66,8 @@ describe('every way in which a request is refused is there', () => {
 
   test('where the body is not what it may be', async (t) => {
     const app = await startTestApp(t, { MAX_BODY_BYTES: '100' });
-    assert.deepEqual(await refusedBy(app, () => app.post('x'.repeat(101))), { status: 413, result: 'payload_too_large' });
-    assert.deepEqual(await refusedBy(app, () => app.post('{}', { 'Content-Encoding': 'gzip' })), { status: 415, result: 'unsupported_encoding' });
+    assert.deepEqual(await refusedBy(app, () => app.post('x'.repeat(101))), { status: 413, result: 'payload_too_large', reason: 'payload_too_large' });
+    assert.deepEqual(await refusedBy(app, () => app.post('{}', { 'Content-Encoding': 'gzip' })), { status: 415, result: 'unsupported_encoding', reason: 'unsupported_encoding' });
     assert.deepEqual(await refusedBy(app, () => sendRaw(t, app, post('Content-Length: 50', 'half'))),
       { status: 408, result: 'aborted', reason: 'connection closed' });
   });

@@ -6,7 +6,8 @@ import type { Refusals } from '../observe/refusals.ts';
 export function createShowRefusals({ newestFirst }: Pick<Refusals, 'newestFirst'>): Handler {
   return () => jsonReply(200, {
     items: newestFirst().map(({ at, requestId, status, result, reason, errors, remoteAddress }) => ({
-      at: new Date(at).toISOString(), request_id: requestId, status, result, reason, errors, remote_address: remoteAddress,
+      at: new Date(at).toISOString(), request_id: requestId, status, result,
+      ...(errors === undefined ? { reason: reason ?? result } : { errors }), remote_address: remoteAddress,
     })),
   });
 }
