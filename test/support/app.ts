@@ -4,8 +4,10 @@ import type { Config } from '../../src/config/config.ts';
 import { readCredentials } from '../../src/config/credentials.ts';
 import { readEnvironment } from '../../src/config/environment.ts';
 import { createLog } from '../../src/observe/log.ts';
+import { openStorage } from '../../src/storage/open.ts';
 import { configOf } from './config.ts';
 import { message, SECRET, sign } from './messages.ts';
+import { whenReadable } from './storage.ts';
 import { temporaryFolder, type Scope } from './temporary.ts';
 
 type LogLine = Readonly<Record<string, unknown>>;
@@ -38,7 +40,7 @@ export function testConfig(environment: Record<string, string> = {}): Config {
 
 /** Starts the real service on a free port with a temporary database, and ends it after the test. */
 export async function startTestApp(
-  scope: Scope, environment: Record<string, string> = {}, openStorage?: NonNullable<AppOptions['openStorage']>,
+  scope: Scope, environment: Record<string, string> = {}, open: NonNullable<AppOptions['openStorage']> = openStorage,
 ): Promise<TestApp> {
   const databasePath = environment['DATABASE_URL'] ?? join(temporaryFolder(scope), 'app.db');
   const variables = { ...TEST_VARIABLES, ...environment, DATABASE_URL: databasePath };
@@ -46,7 +48,8 @@ export async function startTestApp(
   const logs: LogLine[] = [];
   const lines = { write: (line: string) => void logs.push(JSON.parse(line)), dropped: () => 0, flush: async () => {} };
   const app = await startApp({
-    config, log: createLog(lines, config.logLevel), announce() {}, droppedLogLines: lines.dropped, ...(openStorage && { openStorage }),
+    config, log: createLog(lines, config.logLevel), announce() {}, droppedLogLines: lines.dropped,
+    openStorage: async (options) => whenReadable(await open(options)),
   });
   let stopped: ReturnType<typeof app.stop> | undefined;
   const stop = () => (stopped ??= app.stop());

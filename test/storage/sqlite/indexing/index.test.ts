@@ -9,7 +9,7 @@ import { describe, test } from 'node:test';
 import type { Storage } from '../../../../src/storage/storage.ts';
 import { message } from '../../../support/messages.ts';
 import { REFERENCE_SCHEMA } from '../../../support/reference-schema.ts';
-import { openTestStorage } from '../../../support/storage.ts';
+import { openTestStorage, openTestStorageAtOnce } from '../../../support/storage.ts';
 import { temporaryFolder, type Scope } from '../../../support/temporary.ts';
 import { waitFor } from '../../../support/wait.ts';
 
@@ -59,7 +59,7 @@ function makeLargeFile(path: string, ts: string): void {
 /** Opens it, with what an operator is told of its index. */
 async function openTold(scope: Scope, path: string) {
   const told: string[] = [];
-  const storage = await openTestStorage(scope, path, {
+  const storage = await openTestStorageAtOnce(scope, path, {
     notice: (_level, event) => void told.push(event),
     failing: (step, reason) => void (step === 'index' && told.push(reason === null ? 'well' : 'failing')),
   });
@@ -195,7 +195,7 @@ describe('the read index', { concurrency: 4 }, () => {
   test('is not waited for: what does not need it is answered while it is made, the rest is refused with the reason', async (t) => {
     const path = join(temporaryFolder(t), 'app.db');
     makeLargeFile(path, "'2025-01-15T10:00:00Z'");
-    const storage = await openTestStorage(t, path);
+    const storage = await openTestStorageAtOnce(t, path);
     assert.match(storage.degraded().join(), /^the read index is being made: \d+ % of the messages are in it$/);
     const refused = [storage.stats(), storage.arrivals(0), ...[{ from: '+12' }, { since: '2025' }, { q: 'a' }].map((filter) => storage.list({ ...EVERYTHING, ...filter }))];
     for (const read of refused) await assert.rejects(read, { reason: 'the read index is being made' });
