@@ -18,8 +18,11 @@ const CONTENT_TYPES = {
 type Extension = keyof typeof CONTENT_TYPES;
 
 const FILES: readonly (readonly [name: string, extension: Extension])[] = [
-  ['style', 'css'], ['icon', 'svg'], ['main', 'js'], ['api', 'js'], ['dom', 'js'], ['stream', 'js'], ['messages', 'js'], ['overview', 'js'],
-  ['sending', 'js'],
+  ['style', 'css'], ['icon', 'svg'],
+  ...[
+    'main', 'address', 'api', 'causes', 'clipboard', 'detail', 'dom', 'filters', 'messages', 'navigation', 'overview', 'refusals', 'row',
+    'rows', 'sender', 'sending', 'service', 'stream', 'time', 'token',
+  ].map((name) => [name, 'js'] as const),
 ];
 
 /**

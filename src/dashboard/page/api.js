@@ -1,4 +1,5 @@
 /** What the page asks of the service. Addresses are relative, so that a proxy may serve it below a path. */
+import { setClockBy } from './time.js';
 
 /** Survives a reload of this tab, and no more. */
 const TOKEN_KEY = 'read-token';
@@ -33,9 +34,16 @@ export async function request(path, { signal, headers = {}, alsoFine } = {}) {
   const token = tokenOfTab();
   const authorization = token === null ? {} : { Authorization: `Bearer ${token}` };
   const response = await fetch(path, { headers: { ...headers, ...authorization }, ...(signal && { signal }) });
+  setClockBy(response.headers.get('Date'));
   if (response.status === 200 || response.status === alsoFine) return response;
   throw new Refused(response.status, await detailOf(response));
 }
+
+/**
+ * What went wrong, in words for whoever looks at the page.
+ * @param {unknown} error Of `request`.
+ */
+export const reasonOf = (error) => (error instanceof Refused ? error.message : 'The service does not answer.');
 
 /** @param {Response} response */
 async function detailOf(response) {

@@ -27,6 +27,29 @@ export function make(tag, className, ...parts) {
 }
 
 /**
+ * Replaces what is in an element. The focus stays with the link that leads to the same address; returns false where that has gone.
+ * @param {HTMLElement} container
+ * @param {Node[]} parts
+ */
+export function replaceParts(container, parts) {
+  const focused = container.contains(document.activeElement) ? document.activeElement?.getAttribute('href') : undefined;
+  container.replaceChildren(...parts);
+  if (focused === undefined) return true;
+  const same = [...container.querySelectorAll('a')].find((link) => link.getAttribute('href') === focused);
+  same?.focus();
+  return same !== undefined;
+}
+
+/**
+ * Sets a text where it is another one: whatever watches it is told of a change alone.
+ * @param {HTMLElement} shown
+ * @param {string} text
+ */
+export function setText(shown, text) {
+  if (shown.textContent !== text) shown.textContent = text;
+}
+
+/**
  * A new element of SVG.
  * @param {string} tag
  * @param {Readonly<Record<string, string | number>>} attributes

@@ -1,198 +1,244 @@
 /** Joins the parts: what the operator asks for, what arrives, and the token where one is needed. */
-import { forgetToken, keepToken, Refused, tokenOfTab } from './api.js';
-import { element } from './dom.js';
+import { addressOf, cameBy, go, readPlace } from './address.js';
+import { reasonOf, Refused } from './api.js';
+import { hideDetail, showDetail, watchDetail } from './detail.js';
+import { element, make, setText } from './dom.js';
+import { checkFilters, isFiltered, readFilters, watchFilters, writeFilters } from './filters.js';
 import { createList } from './messages.js';
-import { refreshOverview, refreshReadiness } from './overview.js';
+import { showView, watchLinks } from './navigation.js';
+import { refreshOverview } from './overview.js';
+import { countOf, refreshRefusals } from './refusals.js';
+import { focusRow, watchRows } from './rows.js';
 import { showCommand } from './sending.js';
+import { refreshReadiness, refreshService } from './service.js';
 import { follow } from './stream.js';
+import { askForToken, useToken, watchToken } from './token.js';
 
 const OVERVIEW_EVERY_MS = 15_000;
 const READINESS_EVERY_MS = 5_000;
 /** After what arrives, at most once in this time. */
 const OVERVIEW_SOON_MS = 1_000;
-const TYPING_PAUSE_MS = 200;
 
 const STATES = { connecting: 'Connecting …', live: 'Live', lost: 'Not connected, trying again' };
+const STATE_CLASSES = { connecting: '', live: 'good', lost: 'bad' };
 
 const content = element('content', HTMLElement);
-const filters = element('filters', HTMLFormElement);
-const [q, from, since] = [element('q', HTMLInputElement), element('from', HTMLInputElement), element('since', HTMLInputElement)];
+const views = element('views', HTMLElement);
+const refusedCount = element('refused-count', HTMLElement);
 const problem = element('problem', HTMLElement);
 const empty = element('empty', HTMLElement);
+const pause = element('pause', HTMLButtonElement);
 const sending = element('sending', HTMLDetailsElement);
 const connection = element('connection', HTMLElement);
-const tokenSection = element('token-section', HTMLElement);
-const tokenInput = element('token', HTMLInputElement);
-const tokenProblem = element('token-problem', HTMLElement);
-const forget = element('forget-token', HTMLButtonElement);
+
+/** @typedef {'list' | 'overview' | 'service' | 'refusals'} PartName */
 
 /** As long as the same token is used. */
 let session = new AbortController();
 let view = new AbortController();
 /** @type {ReturnType<typeof createList>} */
 let list;
-/** @type {number | undefined} */
-let typing;
+/** What is shown; undefined before the start. @type {import('./address.js').Place | undefined} */
+let shown;
 /** @type {number | undefined} */
 let overviewSoon;
 let isReady = false;
 let isLive = false;
-/** What failed when it was last asked for, and why: said until it is answered. @type {Map<'list' | 'overview', string>} */
+/** How requests may be signed. */
+const schemes = showCommand().catch(() => ['x-signature']);
+/** What failed when it was last asked for, and why: said until it is answered. @type {Map<PartName, string>} */
 const problems = new Map();
+
+/** Shows what the address says. */
+function showPlace() {
+  if (content.hidden) return;
+  const place = readPlace();
+  const former = shown;
+  shown = place;
+  showView(place);
+  writeFilters(place);
+  if (place.q !== former?.q || place.from !== former.from || place.since !== former.since) void showFiltered();
+  void showDetail(place.message, (error) => refused('list', error));
+}
 
 /** Shows the newest messages of the filters as they are now. */
 async function showFiltered() {
-  clearTimeout(typing);
   view.abort();
   view = new AbortController();
-  content.classList.toggle('filtered', isFiltered());
-  const filter = { q: q.value, from: from.value.trim(), since: since.value === '' ? '' : `${withSeconds(since.value)}Z` };
-  list = createList(filter);
+  const { q, from, since } = readFilters();
+  list = createList({ q, from, since: since === '' ? '' : `${withSeconds(since)}Z` });
+  list.pause(isPaused());
   await load();
+}
+
+/** Shows the page of the list that is wanted. */
+async function load() {
+  if (!checkFilters()) {
+    list.clear();
+    tell('list', '');
+    return showEmpty();
+  }
+  const { signal } = view;
+  await keep('list', () => list.load(signal), signal);
+  showEmpty();
+}
+
+/** What stands where no message is. */
+function showEmpty() {
+  const { text, refusedRequests } = describeEmpty();
+  if (empty.textContent === `${text}${refusedRequests}`) return;
+  const link = make('a', '', refusedRequests);
+  link.setAttribute('href', addressOf({ view: 'refused' }));
+  empty.replaceChildren(text, ...(refusedRequests === '' ? [] : [link]));
+}
+
+/** @returns {{ text: string, refusedRequests: string }} The second as the text of a link, or empty. */
+function describeEmpty() {
+  if (!checkFilters()) return { text: 'Mend the sender, or clear the filters.', refusedRequests: '' };
+  if (isFiltered()) return { text: 'No message matches. Clear the filters to see all.', refusedRequests: '' };
+  if (isReady && list.isEmpty()) sending.open = true;
+  const count = refusedCount.textContent;
+  return {
+    text: `The inbox is empty.${isReady ? ' Send a first message: the command is below.' : ''}${count === '' ? '' : ' '}`,
+    refusedRequests: count === '' ? '' : `${count} refused: see why.`,
+  };
 }
 
 function followStream() {
   session = new AbortController();
   follow(session.signal, {
     onState(state) {
-      connection.textContent = STATES[state];
-      connection.className = state === 'live' ? 'good' : state === 'lost' ? 'bad' : '';
-      const isBack = state === 'live' && !isLive;
+      setText(connection, STATES[state]);
+      connection.className = STATE_CLASSES[state];
+      const isNow = state === 'live' && !isLive;
       isLive = state === 'live';
-      if (isBack && problems.size > 0) void catchUp();
+      if (!isNow) return;
+      if (problems.size > 0) void catchUp();
+      else void keep('service', refreshService);
     },
     onMessages(messages) {
       list.arrive(messages);
       overviewSoon ??= setTimeout(() => {
         overviewSoon = undefined;
-        void refresh();
+        void keep('overview', refreshOverview);
       }, OVERVIEW_SOON_MS);
     },
     onMissed: () => void load(),
-    onRefused: askForToken,
+    onRefused: endSession,
   });
 }
 
-/** Shows the page of the list that is wanted. */
-async function load() {
-  const { signal } = view;
-  try {
-    await list.load(signal);
-    tell('list', '');
-    showEmpty();
-  } catch (error) {
-    if (!signal.aborted) refused('list', error);
-  }
-}
-
-/** What stands where no message is. */
-function showEmpty() {
-  if (isFiltered()) empty.textContent = 'No message matches. Clear the filters to see all.';
-  else empty.textContent = `The inbox is empty.${isReady ? ' Send a first message: the command is below.' : ''}`;
-  if (isReady && !isFiltered() && list.isEmpty()) sending.open = true;
-}
-
-async function refresh() {
-  try {
-    await refreshOverview((sender) => {
-      from.value = sender;
-      void showFiltered();
-    });
-    tell('overview', '');
-  } catch (error) {
-    refused('overview', error);
-  }
-}
+const refreshRefused = () => keep('refusals', async () => {
+  setText(refusedCount, countOf(await refreshRefusals(await schemes)));
+  showEmpty();
+});
 
 async function askWhetherReady() {
   const wasReady = isReady;
   isReady = await refreshReadiness();
-  if (isReady !== wasReady) showEmpty();
+  if (isReady !== wasReady && !content.hidden) showEmpty();
 }
 
-/** Asks again for what is not up to date. */
+/** Asks for what is beside the list, and again for what is not up to date. */
 async function catchUp() {
-  await Promise.all([refresh(), problems.has('list') && load()]);
+  await Promise.all([
+    keep('overview', refreshOverview), keep('service', refreshService), refreshRefused(), problems.has('list') && load(),
+  ]);
 }
 
 /**
- * @param {'list' | 'overview'} part
+ * Asks for a part of the page, and says what is wrong where that fails.
+ * @param {PartName} part
+ * @param {() => Promise<void>} refresh
+ * @param {AbortSignal} [signal] Where that is aborted, a failure says nothing.
+ */
+async function keep(part, refresh, signal = session.signal) {
+  try {
+    await refresh();
+    tell(part, '');
+  } catch (error) {
+    if (!signal.aborted) refused(part, error);
+  }
+}
+
+/**
+ * @param {PartName} part
  * @param {unknown} error
  */
 function refused(part, error) {
-  if (error instanceof Refused && error.status === 401) return askForToken();
-  tell(part, error instanceof Refused ? error.message : 'The service does not answer.');
+  if (error instanceof Refused && error.status === 401) return endSession();
+  tell(part, reasonOf(error));
 }
 
 /**
- * @param {'list' | 'overview'} part
+ * @param {PartName} part
  * @param {string} text Empty where there is no problem.
  */
 function tell(part, text) {
   if (text === '') problems.delete(part);
   else problems.set(part, text);
-  const all = [...new Set(problems.values())].join(' ');
-  if (problem.textContent !== all) problem.textContent = all;
+  setText(problem, [...new Set(problems.values())].join(' '));
 }
 
-function askForToken() {
-  // Several requests are refused together.
-  if (!tokenSection.hidden) return;
+/** Shows nothing more until there is another token. */
+function endSession() {
   session.abort();
   view.abort();
-  tokenProblem.textContent = tokenOfTab() !== null ? 'That token is not accepted.' : '';
-  forgetToken();
+  hideDetail();
   content.hidden = true;
-  forget.hidden = true;
-  connection.textContent = 'Not connected';
+  views.hidden = true;
+  setText(connection, 'Not connected');
   connection.className = '';
-  tokenSection.hidden = false;
-  tokenInput.focus();
+  askForToken();
 }
 
 async function start() {
-  tokenSection.hidden = true;
+  useToken();
   content.hidden = false;
-  forget.hidden = tokenOfTab() === null;
+  views.hidden = false;
+  shown = undefined;
   followStream();
-  await Promise.all([showFiltered(), refresh()]);
+  showPlace();
+  await catchUp();
 }
-
-const isFiltered = () => q.value !== '' || from.value !== '' || since.value !== '';
 
 /** A datetime-local input leaves out seconds that are 0. @param {string} time */
 const withSeconds = (time) => (/:\d\d:\d\d/.test(time) ? time : `${time}:00`);
+const isPaused = () => pause.getAttribute('aria-pressed') === 'true';
 
-filters.addEventListener('input', () => {
-  clearTimeout(typing);
-  typing = setTimeout(() => void showFiltered(), TYPING_PAUSE_MS);
+watchFilters((by) => {
+  const place = { ...readPlace(), ...readFilters() };
+  const isOther = go(place, { ...(by && { by }), instead: by === 'typing' && cameBy() === 'typing' });
+  // Whoever asks again for the same wants it anew.
+  if (!isOther) void showFiltered();
 });
-filters.addEventListener('submit', (event) => {
-  event.preventDefault();
-  void showFiltered();
+watchDetail((message_id) => {
+  // Back to where it was opened from, unless that was by its address.
+  if (cameBy() === 'opening') history.back();
+  else go({ ...readPlace(), message: '' }, { instead: true });
+  if (document.activeElement === document.body) focusRow(message_id);
 });
-// The fields are emptied only after the event.
-filters.addEventListener('reset', () => setTimeout(() => void showFiltered()));
+watchLinks();
+watchRows();
+watchToken(() => void start(), endSession);
 for (const [id, where] of /** @type {const} */ ([['newer', 'newer'], ['older', 'older'], ['show-new', 'newest']])) {
   element(id, HTMLButtonElement).addEventListener('click', async () => {
     list.turn(where);
     await load();
     element('messages', HTMLElement).focus({ preventScroll: true });
-    element('messages-heading', HTMLElement).scrollIntoView({ block: 'nearest' });
+    element('messages', HTMLElement).scrollIntoView({ block: 'nearest' });
   });
 }
-element('token-form', HTMLFormElement).addEventListener('submit', (event) => {
-  event.preventDefault();
-  keepToken(tokenInput.value.trim());
-  tokenInput.value = '';
-  void start();
+pause.addEventListener('click', () => {
+  pause.setAttribute('aria-pressed', String(!isPaused()));
+  list.pause(isPaused());
+  if (!isPaused()) void load();
 });
-forget.addEventListener('click', () => {
-  forgetToken();
-  askForToken();
-});
+addEventListener('popstate', showPlace);
 setInterval(() => {
-  if (!document.hidden) void askWhetherReady();
+  if (document.hidden) return;
+  void askWhetherReady();
+  if (!content.hidden) void refreshRefused();
 }, READINESS_EVERY_MS);
 setInterval(() => {
   if (!document.hidden && !content.hidden) void catchUp();
@@ -204,5 +250,4 @@ document.addEventListener('visibilitychange', () => {
 });
 
 void askWhetherReady();
-void showCommand().catch(() => {});
 await start();

@@ -1,6 +1,8 @@
-/** Totals, top senders, the last hour, and readiness. */
-import { Refused, request } from './api.js';
-import { element, grouped, make, makeSvg } from './dom.js';
+/** Totals, top senders, and the last hour. */
+import { request } from './api.js';
+import { element, grouped, make, makeSvg, replaceParts } from './dom.js';
+import { makeSender } from './sender.js';
+import { makeSecond } from './time.js';
 
 /**
  * @typedef {object} Stats
@@ -19,46 +21,26 @@ const senders = element('senders', HTMLElement);
 const topSenders = element('top-senders', HTMLElement);
 const minutesPlot = element('minutes', HTMLElement);
 const minutesSummary = element('minutes-summary', HTMLElement);
-const readiness = element('readiness', HTMLElement);
-const storage = element('storage', HTMLElement);
 
-/**
- * Asks for all of it and shows it. Rejects with Refused.
- * @param {(sender: string) => void} onSender
- */
-export async function refreshOverview(onSender) {
-  const [stats, arrivals, database] = await Promise.all([request('stats'), request('stats/minutes'), request('storage')]);
-  showStats(await stats.json(), onSender);
+/** Asks for all of it and shows it. Rejects with Refused. */
+export async function refreshOverview() {
+  const [stats, arrivals] = await Promise.all([request('stats'), request('stats/minutes')]);
+  showStats(await stats.json());
   showMinutes((await arrivals.json()).minutes);
-  showStorage(await database.json());
 }
 
-/**
- * @param {Stats} stats
- * @param {(sender: string) => void} onSender
- */
-function showStats({ total_messages, senders_count, messages_per_sender, first_message_ts, last_message_ts }, onSender) {
+/** @param {Stats} stats */
+function showStats({ total_messages, senders_count, messages_per_sender, first_message_ts, last_message_ts }) {
   total.textContent = grouped(total_messages);
-  span.textContent = first_message_ts === null ? 'none yet' : `from ${first_message_ts} to ${last_message_ts}`;
+  span.replaceChildren(...(first_message_ts === null || last_message_ts === null
+    ? ['none yet'] : ['from ', makeSecond(first_message_ts), ' to ', makeSecond(last_message_ts)]));
   senders.textContent = `of ${grouped(senders_count)}`;
   const largest = messages_per_sender[0]?.count ?? 1;
-  topSenders.replaceChildren(...messages_per_sender.map(({ from, count }) => {
-    const button = make('button', '', from);
-    button.setAttribute('type', 'button');
-    button.setAttribute('aria-label', `Show the messages of ${from}`);
-    button.addEventListener('click', () => onSender(from));
+  replaceParts(topSenders, messages_per_sender.map(({ from, count }) => {
     const bar = make('span', 'bar');
     bar.style.width = `${Math.max(1, (count / largest) * 100)}%`;
-    return make('li', '', button, bar, grouped(count));
+    return make('li', '', makeSender(from), bar, make('span', '', grouped(count)));
   }));
-}
-
-const ENGINES = { sqlite: 'SQLite', postgresql: 'PostgreSQL' };
-
-/** @param {{ engine: keyof typeof ENGINES, version: string | null, host: string | null, connected: boolean }} database */
-function showStorage({ engine, version, host, connected }) {
-  const where = host === null ? '' : ` on ${host}`;
-  storage.textContent = `Kept in ${ENGINES[engine]} ${version ?? ''}${where}${connected ? '' : ', not connected'}`;
 }
 
 const PLOT_HEIGHT = 40;
@@ -81,29 +63,4 @@ function showMinutes(minutes) {
   });
   minutesPlot.replaceChildren(plot);
   minutesSummary.textContent = summary;
-}
-
-/** Asks whether the service is ready, shows that or why not, and returns it. Never rejects. */
-export async function refreshReadiness() {
-  try {
-    const response = await request('health/ready', { alsoFine: 503 });
-    const { reasons = [], degraded = [] } = await response.json();
-    const isReady = response.status === 200;
-    if (!isReady) show(false, `Not ready: ${reasons.join('; ')}`);
-    else show(degraded.length === 0, ['Ready', ...degraded].join('; '));
-    return isReady;
-  } catch (error) {
-    show(false, error instanceof Refused ? `Not ready: ${error.message}` : 'The service does not answer');
-    return false;
-  }
-}
-
-/**
- * @param {boolean} isReady
- * @param {string} text
- */
-function show(isReady, text) {
-  if (readiness.textContent === text) return;
-  readiness.textContent = text;
-  readiness.className = isReady ? 'good' : 'bad';
 }

@@ -1,5 +1,6 @@
 /** The command that sends a test message, signed as this service wants it. */
 import { request } from './api.js';
+import { copy } from './clipboard.js';
 import { element } from './dom.js';
 
 const command = element('command', HTMLElement);
@@ -13,7 +14,7 @@ const copied = element('copied', HTMLElement);
  * @property {string[]} schemes
  */
 
-/** Asks how to send, and shows the command. Rejects with Refused. */
+/** Asks how to send, shows the command, and returns the schemes that are accepted. Rejects with Refused. */
 export async function showCommand() {
   /** @type {WebhookAddress} */
   const { port, tls, schemes } = await (await request('dashboard/webhook.json')).json();
@@ -24,6 +25,7 @@ export async function showCommand() {
     note.textContent = ' The webhook has a port of its own: where that is reached by another name, put it in.';
   }
   command.textContent = schemes.includes('x-signature') ? withXSignature(url.href) : withStandardWebhooks(url.href);
+  return schemes;
 }
 
 const BODY = `body='{"message_id":"test-'$(date +%s)'","from":"+919876543210","to":"+14155550100",'
@@ -46,13 +48,4 @@ esac
 signature=$(printf '%s' "$id.$time.$body" | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" -binary | openssl base64 -A)
 curl -i -H "webhook-id: $id" -H "webhook-timestamp: $time" -H "webhook-signature: v1,$signature" --data-binary "$body" ${url}`;
 
-element('copy', HTMLButtonElement).addEventListener('click', async () => {
-  try {
-    await navigator.clipboard.writeText(command.textContent ?? '');
-    copied.textContent = 'Copied';
-  } catch {
-    // Only a page over TLS or on loopback may write to the clipboard.
-    getSelection()?.selectAllChildren(command);
-    copied.textContent = 'Selected: copy it with the keyboard';
-  }
-});
+element('copy', HTMLButtonElement).addEventListener('click', () => void copy(command.textContent ?? '', command, copied));

@@ -11,6 +11,8 @@ import { Refused, request, tokenOfTab } from './api.js';
  * @property {string} to
  * @property {string} ts
  * @property {string | null} text
+ * @property {string | null} [received_at]
+ * @property {number | string} [sequence]
  *
  * @typedef {'connecting' | 'live' | 'lost'} State
  *
@@ -24,6 +26,8 @@ import { Refused, request, tokenOfTab } from './api.js';
  * @property {(error: Refused) => void} onRefused It wants another token, and is not followed any more.
  */
 
+/** What the page wants of a message beyond its content. */
+export const FIELDS = 'received_at,sequence';
 const RETRY_MS = 1000;
 /** Where it is refused, which does not pass by itself. */
 const RETRY_REFUSED_MS = 15_000;
@@ -106,7 +110,7 @@ async function read(signal, begin, tell, onRefused) {
     let pauseMs = RETRY_MS;
     try {
       const headers = position === '' ? undefined : { 'Last-Event-ID': position };
-      const response = await request('messages/stream', { signal, ...(headers && { headers }) });
+      const response = await request(`messages/stream?fields=${FIELDS}`, { signal, ...(headers && { headers }) });
       await readEvents(response, (reached, messages) => {
         if (signal.aborted) return;
         tell({ state: 'live', after: position, position: reached, messages });

@@ -1,0 +1,88 @@
+/** What was refused: shown with its cause and with what to do about it. */
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { describe, test } from 'node:test';
+import { startTestApp } from '../../support/app.ts';
+import { message, sign } from '../../support/messages.ts';
+import { waitFor } from '../../support/wait.ts';
+import type { Page } from '../browser.ts';
+import { click, open, picture, says, shows } from '../support.ts';
+
+/** The title of each cause that is shown, with what is said of it. */
+const causes = async (page: Page): Promise<readonly { title: string; text: string }[]> => JSON.parse(String(await page.evaluate(`JSON.stringify(
+  [...document.querySelectorAll('#causes > li')].map((cause) => ({ title: cause.querySelector('h3').textContent, text: cause.textContent })))`)));
+
+describe('the refused requests', () => {
+  test('of a sender with a wrong secret lead from the empty list to the cause', async (t) => {
+    const app = await startTestApp(t);
+    const page = await open(t, app);
+    await shows(page, 'The inbox is empty.');
+    const body = JSON.stringify(message());
+    for (let count = 0; count < 3; count += 1) await app.post(body, { 'X-Signature': sign(body, 'another secret') });
+    await says(page, 'refused-count', '3');
+    await shows(page, '3 refused: see why.');
+    await picture(page, 'empty-refused');
+    await click(page, '#empty a');
+    await page.until("!document.getElementById('refused-view').hidden");
+    assert.equal(await page.evaluate("document.getElementById('messages-view').hidden"), true);
+    const [cause, ...more] = await causes(page);
+    assert.deepEqual([cause?.title, more.length], ['The signature does not match', 0]);
+    assert.match(cause?.text ?? '', /status 401 · 3 times, last .*, from 127\.0\.0\.1.*Compare the secret on both sides/);
+    assert.equal(await page.evaluate("document.querySelectorAll('#refusals-list tr').length"), 3);
+    assert.equal(await page.evaluate('document.title'), 'Refused requests – webhook-inbox');
+    await page.evaluate('history.back()');
+    await shows(page, 'The inbox is empty.');
+    assert.deepEqual(page.problems, []);
+  });
+
+  test('of all kinds stand together by their cause, the latest first', async (t) => {
+    const app = await startTestApp(t);
+    const post = (body: string, headers: Record<string, string>) => fetch(`${app.url}/webhook`, { method: 'POST', body, headers });
+    const body = JSON.stringify(message());
+    await post(body, {});
+    await post(body, { 'X-Signature': 'c2lnbmF0dXJl' });
+    await app.post(body, { 'Content-Encoding': 'gzip' });
+    await app.post('x'.repeat(70_000));
+    await app.post('not JSON');
+    await app.send({ from: '98765', ts: '2026-01-01 10:00:00', message_id: '' });
+    const socket = connect(app.port, '127.0.0.1', () => socket.end('no HTTP at all\r\n\r\n'));
+    socket.resume();
+    await waitFor('the refusal', () => app.logs.some(({ event, reason }) => event === 'request' && reason === 'malformed'));
+    const page = await open(t, app, '#view=refused');
+    await page.until("document.querySelectorAll('#causes > li').length === 7");
+    const shown = await causes(page);
+    assert.deepEqual(shown.map(({ title }) => title), [
+      'Not HTTP/1.1', 'The message is not valid', 'The message is not valid', 'The body is too large', 'The body is compressed',
+      'The signature has a wrong form', 'No signature',
+    ]);
+    assert.match(shown[1]?.text ?? '', /message_id has to have at least 1 character.*from has to be a number with \+.*ts has to be a UTC time such as/);
+    assert.match(shown[6]?.text ?? '', /a header that is accepted here \(X-Signature\)/);
+    await picture(page, 'refused');
+    // One that comes while it is looked at is shown by itself, and moves its cause to the top.
+    await post(body, {});
+    await page.until("document.querySelector('#causes h3').textContent === 'No signature'");
+    assert.match((await causes(page))[0]?.text ?? '', /status 401 · twice, last /);
+    assert.deepEqual(page.problems, []);
+  });
+
+  test('are none at first', async (t) => {
+    const app = await startTestApp(t);
+    const page = await open(t, app, '#view=refused');
+    await shows(page, 'Nothing was refused since this service started.');
+    assert.equal(await page.evaluate("document.getElementById('refused-count').textContent"), '');
+    await picture(page, 'refused-none');
+    assert.deepEqual(page.problems, []);
+  });
+
+  test('are shown to readers alone', async (t) => {
+    const app = await startTestApp(t, { READ_TOKEN: 'the-token-of-readers' });
+    await app.post('{}', { 'X-Signature': 'wrong' });
+    const page = await open(t, app, '#view=refused');
+    await page.until("document.activeElement.id === 'token'");
+    assert.equal(await page.evaluate("document.querySelectorAll('#causes > li').length"), 0);
+    await page.type('the-token-of-readers');
+    await page.press('Enter');
+    await shows(page, 'The signature has a wrong form');
+    assert.deepEqual(page.problems.filter((problem) => !problem.includes('status of 401')), []);
+  });
+});
