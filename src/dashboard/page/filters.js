@@ -25,10 +25,13 @@ export function writeFilters(asked) {
   if (said.since !== asked.since) since.value = asked.since;
 }
 
-/** Whether there can be such messages; says at the field where not. */
-export function checkFilters() {
+/**
+ * Whether there can be such messages; says at the field where not.
+ * @param {boolean} isTyped Not so a sender of a link, who has sent something.
+ */
+export function checkFilters(isTyped) {
   const asked = readFilters().from;
-  const isFine = asked === '' || canBeSender(asked);
+  const isFine = asked === '' || !isTyped || canBeSender(asked);
   from.setAttribute('aria-invalid', String(!isFine));
   setText(problem, isFine ? '' : 'No valid sender: a sender is + and 2 to 15 digits, of which the first is not 0.');
   return isFine;

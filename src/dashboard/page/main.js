@@ -73,7 +73,7 @@ async function showFiltered() {
 
 /** Shows the page of the list that is wanted. */
 async function load() {
-  if (!checkFilters()) {
+  if (!canMatch()) {
     list.clear();
     tell('list', '');
     return showEmpty();
@@ -94,7 +94,7 @@ function showEmpty() {
 
 /** @returns {{ text: string, refusedRequests: string }} The second as the text of a link, or empty. */
 function describeEmpty() {
-  if (!checkFilters()) return { text: 'Mend the sender, or clear the filters.', refusedRequests: '' };
+  if (!canMatch()) return { text: 'Mend the sender, or clear the filters.', refusedRequests: '' };
   if (isFiltered()) return { text: 'No message matches. Clear the filters to see all.', refusedRequests: '' };
   if (isReady && list.isEmpty()) sending.open = true;
   const count = refusedCount.textContent;
@@ -204,6 +204,7 @@ async function start() {
 
 /** A datetime-local input leaves out seconds that are 0. @param {string} time */
 const withSeconds = (time) => (/:\d\d:\d\d/.test(time) ? time : `${time}:00`);
+const canMatch = () => checkFilters(cameBy() === 'typing');
 const isPaused = () => pause.getAttribute('aria-pressed') === 'true';
 
 watchFilters((by) => {

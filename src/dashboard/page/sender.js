@@ -5,14 +5,11 @@ import { make } from './dom.js';
 /** ITU-T E.164, as the service wants it. */
 const E164 = /^\+[1-9][0-9]{1,14}$/;
 
-/** Those that the page has shown and that are of no such form: of a file that was made before there were rules. @type {Set<string>} */
-const others = new Set();
-
 /**
- * Whether there can be messages of it.
+ * Whether messages can be received from it. Those of a file that was made before there were rules may have other senders.
  * @param {string} from
  */
-export const canBeSender = (from) => E164.test(from) || others.has(from);
+export const canBeSender = (from) => E164.test(from);
 
 /**
  * A number without what people write between its digits, where it is one then.
@@ -28,7 +25,6 @@ export function withoutBlanks(typed) {
  * @param {string} from
  */
 export function makeSender(from) {
-  if (!E164.test(from)) others.add(from);
   const link = make('a', 'sender', from);
   link.setAttribute('href', addressOf({ from }));
   link.dataset['sender'] = from;

@@ -1,7 +1,10 @@
 /** The list: what is in it, what arrives, what is searched for, and how a row looks. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
 import { startTestApp, type TestApp } from '../../support/app.ts';
+import { temporaryFolder } from '../../support/temporary.ts';
 import type { Page } from '../browser.ts';
 import { click, ids, isLive, NARROW, open, picture, rowHeights, says, setValue, shows, startFilled, textOf, topOf } from '../support.ts';
 
@@ -106,6 +109,26 @@ describe('the list', () => {
     await says(page, 'count', '2 messages');
     assert.equal(await textOf(page, 'from-problem'), '');
     assert.deepEqual(await ids(page), ['m8', 'm1']);
+    assert.deepEqual(page.problems, []);
+  });
+
+  test('has the messages of a sender that is none any more, of a file that was made before there were rules', async (t) => {
+    const databasePath = join(temporaryFolder(t), 'app.db');
+    const database = new DatabaseSync(databasePath);
+    database.exec(`CREATE TABLE messages(id INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT UNIQUE NOT NULL, from_number TEXT NOT NULL,
+      to_number TEXT NOT NULL, ts TEXT NOT NULL, text TEXT NULL);
+      INSERT INTO messages(message_id, from_number, to_number, ts, text) VALUES ('old', 'Alice', 'Bob', 'long ago', 'of a former time')`);
+    database.close();
+    const app = await startTestApp(t, { DATABASE_URL: databasePath });
+    await app.send({ message_id: 'new' });
+    const page = await open(t, app);
+    await says(page, 'count', '2 messages');
+    assert.equal(await page.evaluate("[...document.querySelectorAll('#list time')].map((time) => time.textContent).includes('long ago')"), true);
+    await page.evaluate("[...document.querySelectorAll('#list .sender')].find((link) => link.textContent === 'Alice').click()");
+    await says(page, 'count', '1 message');
+    await page.reload();
+    await says(page, 'count', '1 message');
+    assert.deepEqual(await ids(page), ['old']);
     assert.deepEqual(page.problems, []);
   });
 
