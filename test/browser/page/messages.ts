@@ -96,6 +96,7 @@ describe('the list', () => {
   test('says that a sender can be none, before it asks', async (t) => {
     const app = await startFilled(t, 10);
     const page = await open(t, app);
+    await isLive(page, app);
     await says(page, 'count', '10 messages');
     const asked = () => app.logs.filter(({ path }) => path === '/messages').length;
     const before = asked();

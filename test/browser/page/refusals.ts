@@ -65,6 +65,18 @@ describe('the refused requests', () => {
     assert.deepEqual(page.problems, []);
   });
 
+  test('are the last ones where there are many', async (t) => {
+    const app = await startTestApp(t);
+    await app.post('not JSON');
+    for (let count = 0; count < 205; count += 1) await app.post('{}', { 'X-Signature': 'wrong' });
+    const page = await open(t, app, '#view=refused');
+    await says(page, 'refused-count', '200+');
+    await says(page, 'refused-summary', 'The last 200');
+    assert.deepEqual((await causes(page)).map(({ title }) => title), ['The signature has a wrong form']);
+    assert.equal(await page.evaluate("document.querySelectorAll('#refusals-list tr').length"), 200);
+    assert.deepEqual(page.problems, []);
+  });
+
   test('are none at first', async (t) => {
     const app = await startTestApp(t);
     const page = await open(t, app, '#view=refused');

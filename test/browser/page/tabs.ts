@@ -6,6 +6,9 @@ import { waitFor } from '../../support/wait.ts';
 import type { Page } from '../browser.ts';
 import { fill, ids, newPage, picture, says, setValue, shows } from '../support.ts';
 
+/** The `ts` of a message that stands on top, whether it comes by the stream or a list is asked for again. */
+const now = () => new Date().toISOString();
+
 describe('the page in several windows and tabs of one browser', () => {
   async function openBeside(t: TestContext, app: TestApp, beside: Page | undefined, as: 'window' | 'tab'): Promise<Page> {
     const page = await newPage(t, beside, as);
@@ -22,7 +25,7 @@ describe('the page in several windows and tabs of one browser', () => {
     for (let count = 0; count < 8; count += 1) pages.push(await openBeside(t, app, pages[0], 'window'));
     for (const page of pages) await isLive(page);
     await streams(app, 1);
-    await app.send({ message_id: 'to all', text: 'seen in every window' });
+    await app.send({ ts: now(), message_id: 'to all', text: 'seen in every window' });
     for (const page of pages) await shows(page, 'seen in every window');
     await setValue(pages[2] as Page, 'q', 'invoice');
     await says(pages[2] as Page, 'count', '3 messages');
@@ -30,7 +33,7 @@ describe('the page in several windows and tabs of one browser', () => {
     while (pages.length > 2) {
       const message_id = `after ${pages.length}`;
       await pages.shift()?.close();
-      await app.send({ message_id, text: `an Invoice, while ${pages.length} are open` });
+      await app.send({ ts: now(), message_id, text: `an Invoice, while ${pages.length} are open` });
       for (const page of pages) await page.until(`[...document.querySelectorAll('#list .id')].some((id) => id.textContent === '${message_id}')`);
     }
     for (const page of pages) {
@@ -49,14 +52,14 @@ describe('the page in several windows and tabs of one browser', () => {
     assert.deepEqual([await first.evaluate('document.hidden'), await last.evaluate('document.hidden')], [true, false]);
     await isLive(last);
     await streams(app, 1);
-    await app.send({ message_id: 'meanwhile', text: 'while the first is hidden' });
+    await app.send({ ts: now(), message_id: 'meanwhile', text: 'while the first is hidden' });
     await shows(last, 'while the first is hidden');
     await first.show();
     await shows(first, 'while the first is hidden');
     await isLive(first);
     await first.goTo('about:blank');
     await streams(app, 0);
-    await app.send({ message_id: 'unread', text: 'while none is shown' });
+    await app.send({ ts: now(), message_id: 'unread', text: 'while none is shown' });
     await last.show();
     await shows(last, 'while none is shown');
     assert.deepEqual((await ids(last)).slice(0, 2), ['unread', 'meanwhile']);
@@ -73,7 +76,7 @@ describe('the page in several windows and tabs of one browser', () => {
     await isLive(reader);
     const other = await openBeside(t, app, reader, 'window');
     await shows(other, 'A token is needed to read');
-    await app.send({ text: 'for readers only' });
+    await app.send({ ts: now(), text: 'for readers only' });
     await shows(reader, 'for readers only');
     assert.doesNotMatch(String(await other.evaluate('document.documentElement.outerHTML')), /for readers only/);
     assert.equal(await other.evaluate("document.getElementById('connection').textContent"), 'Not connected');
@@ -91,7 +94,7 @@ describe('the page in several windows and tabs of one browser', () => {
       assert.equal(await page.evaluate('isSecureContext'), false);
       await isLive(page);
     }
-    await app.send({ text: 'seen in both' });
+    await app.send({ ts: now(), text: 'seen in both' });
     for (const page of pages) {
       await shows(page, 'seen in both');
       await says(page, 'count', '1 message');
@@ -102,7 +105,7 @@ describe('the page in several windows and tabs of one browser', () => {
 describe('a page elsewhere', () => {
   test('can lead to this one, and have no search made', async (t) => {
     const app = await startTestApp(t);
-    await app.send({ text: 'a text with hello' });
+    await app.send({ ts: now(), text: 'a text with hello' });
     const elsewhere = await startTestApp(t);
     const page = await newPage(t);
     // A document without a content security policy, of another site.
@@ -115,7 +118,7 @@ describe('a page elsewhere', () => {
 
   test('reads no message under a name of its own, and the page says what to set', async (t) => {
     const app = await startTestApp(t);
-    await app.send({ text: 'not for strangers' });
+    await app.send({ ts: now(), text: 'not for strangers' });
     const page = await newPage(t);
     await page.goTo(`http://rebound.example.com:${app.port}`);
     await shows(page, 'ALLOWED_HOSTS');
