@@ -10,6 +10,9 @@ import { click, ids, isLive, NARROW, open, picture, rowHeights, says, setValue, 
 
 const clear = (page: Page) => click(page, '#filters button[type=reset]');
 
+/** Less than one takes. */
+const A_DIGIT_PX = 4;
+
 describe('the list', () => {
   test('has the newest messages, and those that come while it is open', async (t) => {
     const app = await startFilled(t, 60);
@@ -91,6 +94,19 @@ describe('the list', () => {
     await shows(page, 'No message matches. Clear the filters to see all.');
     await picture(page, 'nothing-found');
     assert.deepEqual(page.problems, []);
+  });
+
+  test('draws what each sender has sent to one scale, however many digits that takes', async (t) => {
+    const app = await startFilled(t, 7);
+    for (let more = 0; more < 120; more += 1) await app.send({ message_id: `more-${more}`, from: '+919876543212' });
+    const page = await open(t, app);
+    const counts = "[...document.querySelectorAll('#top-senders li')].map((sender) => sender.lastChild.textContent).join()";
+    await page.until(`${counts} === '121,1,1,1,1,1,1'`);
+    // The width of a column, of which the longest bar takes all.
+    const columns = String(await page.evaluate(`[...document.querySelectorAll('#top-senders .bar')].map((bar) =>
+      bar.getBoundingClientRect().width / parseFloat(bar.style.width) * 100).join()`)).split(',').map(Number);
+    assert.equal(columns.length, 7);
+    assert.ok(Math.max(...columns) - Math.min(...columns) < A_DIGIT_PX, columns.join());
   });
 
   test('says that a sender can be none, before it asks', async (t) => {
