@@ -10,8 +10,8 @@ export interface PostgresTestOptions extends Partial<Omit<PostgresStorageOptions
   readonly observer?: Partial<StorageObserver>;
 }
 
-/** Opens a storage on the servers and closes it after the test. */
-export async function openOn(scope: Scope, targets: readonly Target[], { observer = {}, ...options }: PostgresTestOptions = {}): Promise<Storage> {
+/** Opens a storage on the servers and closes it after the test. Where none is there in a moment, as on a busy machine, it goes on to look for one. */
+export async function openOnAtOnce(scope: Scope, targets: readonly Target[], { observer = {}, ...options }: PostgresTestOptions = {}): Promise<Storage> {
   const storage = await openPostgresStorage({
     targets: () => targets, mayListen: true, requiresStandby: false, queryTimeoutMs: PATIENCE_MS, now: Date.now, retention: NO_RETENTION, ...options,
     observer: { ...NOT_LISTENING, ...observer },
@@ -19,6 +19,13 @@ export async function openOn(scope: Scope, targets: readonly Target[], { observe
   scope.after(() => storage.close());
   return storage;
 }
+
+/** The same, once it has found a server. */
+export const openOn: typeof openOnAtOnce = async (...options) => {
+  const storage = await openOnAtOnce(...options);
+  await waitFor('a server', () => storage.engine().isConnected);
+  return storage;
+};
 
 /** As a sender does: again until it is acknowledged. Then 'duplicate' may be the first one, too, whose acknowledgement did not come in time. */
 export const appendSurely = (storage: Storage, message: Message): Promise<AppendOutcome> =>

@@ -71,6 +71,8 @@ export function keepSessions({ targets, check, notified, onChange, notice }: Kee
 
   /** Resolves once they are lost. */
   async function serve(opened: Sessions): Promise<void> {
+    // Asked to close while they were opened.
+    if (ended.signal.aborted) return closeAll(opened);
     sessions = opened;
     last = opened.primary;
     told = '';
@@ -83,7 +85,7 @@ export function keepSessions({ targets, check, notified, onChange, notice }: Kee
     onChange(undefined);
     const { host, port } = last.target;
     if (!ended.signal.aborted) notice('WARNING', 'storage_disconnected', { host, port, reason: lost.message });
-    await Promise.all(connectionsOf(opened).map((connection) => connection.close()));
+    await closeAll(opened);
   }
 
   async function keep(): Promise<void> {
@@ -105,7 +107,7 @@ export function keepSessions({ targets, check, notified, onChange, notice }: Kee
     firstTried: first.promise,
     async close() {
       ended.abort();
-      if (sessions !== undefined) await Promise.all(connectionsOf(sessions).map((connection) => connection.close()));
+      if (sessions !== undefined) await closeAll(sessions);
       await kept;
     },
   };
@@ -113,6 +115,10 @@ export function keepSessions({ targets, check, notified, onChange, notice }: Kee
 
 const connectionsOf = ({ writer, readers, remover, watcher, upkeep }: Sessions): Connection[] =>
   [writer, remover, watcher, upkeep, ...Object.values(readers)];
+
+async function closeAll(sessions: Sessions): Promise<void> {
+  await Promise.all(connectionsOf(sessions).map((connection) => connection.close()));
+}
 
 async function openSessions(
   { targets, check, notified }: Pick<KeeperOptions, 'targets' | 'check' | 'notified'>, last: Primary | undefined,

@@ -7,7 +7,6 @@ import { message } from '../../support/messages.ts';
 import { isInstalled, NOT_INSTALLED, type Postgres, startPostgres } from '../../support/postgres.ts';
 import { openOn } from '../../support/postgres-storage.ts';
 import { createRandom } from '../../support/random.ts';
-import { waitFor } from '../../support/wait.ts';
 import { createCorpus } from '../agreement.ts';
 
 const MESSAGES = 12_000;
@@ -51,7 +50,6 @@ if (isInstalled) {
 async function testOn(server: Postgres): Promise<void> {
   const database = await server.createDatabase();
   const storage = await openOn({ after }, [server.target(database)]);
-  await waitFor('the server', () => storage.engine().isConnected);
   const corpus = createCorpus(random, MESSAGES);
   await store(storage, corpus.messages);
   await store(storage, corpus.add(edges()));

@@ -21,9 +21,7 @@ async function startPair(scope: Scope, { isSynchronous }: { readonly isSynchrono
   const database = await primary.createDatabase();
   await waitFor('the database', async () => await standby.sql(`SELECT count(*) FROM pg_database WHERE datname = '${database}'`) === '1');
   async function openBoth(options: PostgresTestOptions = {}): Promise<Storage> {
-    const storage = await openOn(scope, [primary.target(database), standby.target(database)], { queryTimeoutMs: QUERY_TIMEOUT_MS, ...options });
-    await waitFor('a server', () => storage.engine().isConnected);
-    return storage;
+    return await openOn(scope, [primary.target(database), standby.target(database)], { queryTimeoutMs: QUERY_TIMEOUT_MS, ...options });
   }
   const hostOf = (server: Postgres) => server.target(database).host;
   return { primary, standby, database, openBoth, hostOf };

@@ -11,7 +11,7 @@ import { CREATE_TABLES, CREATE_TEXT_INDEX } from '../../../src/storage/postgres/
 import { freePort } from '../../support/free-port.ts';
 import { message } from '../../support/messages.ts';
 import { binaries, isInstalled, NOT_INSTALLED, type Postgres, startPostgres, SUPERUSER } from '../../support/postgres.ts';
-import { appendSurely, openOn } from '../../support/postgres-storage.ts';
+import { appendSurely, openOn, openOnAtOnce } from '../../support/postgres-storage.ts';
 import { startProxy } from '../../support/proxy.ts';
 import { CHECKOUT } from '../../support/server-process.ts';
 import type { Scope } from '../../support/temporary.ts';
@@ -95,7 +95,7 @@ function testTables(server: Postgres): void {
     ]);
     for (const read of reads) assert.equal(read.status === 'rejected' && read.reason.reason, isRefused.reason);
     assert.equal(await server.sql('SELECT count(*), (SELECT newest FROM inbox) FROM messages', database), '1|1');
-    await assert.rejects(openOn(t, [server.target(database)]), { name: 'StartRefused', message: /schema 2/ });
+    await assert.rejects(openOnAtOnce(t, [server.target(database)]), { name: 'StartRefused', message: /schema 2/ });
     await server.sql('UPDATE inbox SET schema_version = 1', database);
     await appendSurely(storage, message({ message_id: 'm2' }));
   });
@@ -120,7 +120,7 @@ function testStart(server: Postgres): void {
 
   async function isRefused(scope: Scope, target: Target, problem: RegExp): Promise<void> {
     // A start waits no longer than a moment; on a busy machine that may be too short.
-    const error = await waitFor('the refusal', () => openOn(scope, [target]).then(() => undefined, (refusal: unknown) => ({ refusal })));
+    const error = await waitFor('the refusal', () => openOnAtOnce(scope, [target]).then(() => undefined, (refusal: unknown) => ({ refusal })));
     assert.ok(error.refusal instanceof StartRefused, inspect(error));
     assert.match(error.refusal.message, problem);
     assert.match(error.refusal.message, /^DATABASE_URL: /);
@@ -171,13 +171,25 @@ function testStart(server: Postgres): void {
 
   test('is refused without a synchronous standby where one is required', async (t) => {
     const target = server.target(await server.createDatabase());
-    await assert.rejects(openOn(t, [target], { requiresStandby: true }), { name: 'StartRefused', message: /synchronous_standby_names/ });
+    await assert.rejects(openOnAtOnce(t, [target], { requiresStandby: true }), { name: 'StartRefused', message: /synchronous_standby_names/ });
+  });
+
+  test('ends at once where it is connecting as it is asked to', async (t) => {
+    const server = await startPostgres(t);
+    const database = await server.createDatabase();
+    server.freeze();
+    const storage = await openOnAtOnce(t, [server.target(database)]);
+    const closed = storage.close();
+    server.thaw();
+    await closed;
+    await waitFor('the end of all sessions', async () =>
+      await server.sql(`SELECT count(*) FROM pg_stat_activity WHERE datname = '${database}'`) === '0');
   });
 
   test('goes on where no server is there yet, which it finds by itself', async (t) => {
     const database = await server.createDatabase();
     const port = await freePort();
-    const storage = await openOn(t, [overTcp({ port, database })]);
+    const storage = await openOnAtOnce(t, [overTcp({ port, database })]);
     await assert.rejects(storage.append(message()), { reason: 'PostgreSQL does not answer' });
     await assert.rejects(storage.stats(), { reason: 'PostgreSQL does not answer' });
     await assert.rejects(storage.probe(), { reason: 'PostgreSQL does not answer' });
