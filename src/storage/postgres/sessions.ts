@@ -83,8 +83,7 @@ export function keepSessions({ targets, check, notified, onChange, notice }: Kee
     sessions = undefined;
     reason = 'PostgreSQL does not answer';
     onChange(undefined);
-    const { host, port } = last.target;
-    if (!ended.signal.aborted) notice('WARNING', 'storage_disconnected', { host, port, reason: lost.message });
+    if (!ended.signal.aborted) notice('WARNING', 'storage_disconnected', { ...placeOf(opened), reason: lost.message });
     await closeAll(opened);
   }
 
@@ -142,10 +141,15 @@ async function openSessions(
   }
 }
 
-const fieldsOf = ({ primary: { target, version, hasSynchronousStandby, isPooled }, tables }: Sessions): LogFields => ({
-  host: target.host, port: target.port, postgresql_version: version, generation: tables.generation,
-  synchronous_standby: hasSynchronousStandby, pooled: isPooled, text_index: tables.hasTextIndex,
-});
+const placeOf = ({ primary: { target: { host, port } } }: Sessions) => ({ host, port });
+
+function fieldsOf(sessions: Sessions): LogFields {
+  const { primary: { version, hasSynchronousStandby, isPooled }, tables } = sessions;
+  return {
+    ...placeOf(sessions), postgresql_version: version, generation: tables.generation,
+    synchronous_standby: hasSynchronousStandby, pooled: isPooled, text_index: tables.hasTextIndex,
+  };
+}
 
 /** The server's own words are shown of a login and of what makes no mention of a message. */
 function describe(error: unknown): string {
