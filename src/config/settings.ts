@@ -3,7 +3,7 @@ import { readDatabaseUrl, type DatabaseSettings } from './database-url.ts';
 import type { Environment } from './environment.ts';
 
 export const SIGNATURE_SCHEMES = ['x-signature', 'standard-webhooks'] as const;
-/** How a sender signs: `X-Signature` of CONTRACT.md, or Standard Webhooks 1.0.0. */
+/** How a sender signs: `X-Signature` (`http/README.md`, POST /webhook), or Standard Webhooks 1.0.0. */
 export type SchemeName = (typeof SIGNATURE_SCHEMES)[number];
 
 /** What the service is told from outside and keeps until it ends. */

@@ -2,7 +2,7 @@ import type { Scheme } from './scheme.ts';
 
 const SHA256_HEX = /^(?:sha256=)?([0-9a-fA-F]{64})$/;
 
-/** The scheme of CONTRACT.md section 1: `X-Signature` has the HMAC of the body, in hex. */
+/** The scheme of its own (`http/README.md`, POST /webhook): `X-Signature` has the HMAC of the body, in hex. */
 export const xSignature: Scheme = {
   headers: ['x-signature'],
   parse([value = '']) {

@@ -85,7 +85,7 @@ function compare(beginning: Walk, end: Walk): Figure[] {
   ];
 }
 
-/** Rows that do not come after the one before: all are of one form, whose text orders as CONTRACT.md has it. */
+/** Rows that do not come after the one before: all are of one form, whose text orders as `src/http/README.md` has it. */
 const outOfOrder = (items: readonly Item[]) => items.filter(({ ts, message_id }, index) => {
   const before = items[index - 1];
   return before !== undefined && (ts < before.ts || (ts === before.ts && message_id <= before.message_id));

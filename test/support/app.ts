@@ -38,9 +38,11 @@ export function testConfig(environment: Record<string, string> = {}): Config {
   return configOf({ ...TEST_VARIABLES, ...environment });
 }
 
+const openReadable: typeof openStorage = async (options) => whenReadable(await openStorage(options));
+
 /** Starts the real service on a free port with a temporary database, and ends it after the test. */
 export async function startTestApp(
-  scope: Scope, environment: Record<string, string> = {}, open: NonNullable<AppOptions['openStorage']> = openStorage,
+  scope: Scope, environment: Record<string, string> = {}, open: NonNullable<AppOptions['openStorage']> = openReadable,
 ): Promise<TestApp> {
   const databasePath = environment['DATABASE_URL'] ?? join(temporaryFolder(scope), 'app.db');
   const variables = { ...TEST_VARIABLES, ...environment, DATABASE_URL: databasePath };
@@ -49,7 +51,7 @@ export async function startTestApp(
   const lines = { write: (line: string) => void logs.push(JSON.parse(line)), dropped: () => 0, flush: async () => {} };
   const app = await startApp({
     config, log: createLog(lines, config.logLevel), announce() {}, droppedLogLines: lines.dropped,
-    openStorage: async (options) => whenReadable(await open(options)),
+    openStorage: open,
   });
   let stopped: ReturnType<typeof app.stop> | undefined;
   const stop = () => (stopped ??= app.stop());
