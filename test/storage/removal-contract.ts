@@ -297,6 +297,20 @@ export function testRemovalContract(open: OpenStorageUnderTest): void {
       assert.equal(await storage.append(erased.message), 'duplicate');
     });
 
+    test('keeps none longer for one that came while the clock was ahead', async (t) => {
+      const clock = createClock();
+      const under = await open(t, { now: clock.now, retention: KEPT });
+      const models: Model[] = [];
+      clock.advance(5 * 365 * 86_400_000);
+      await store(under.storage, clock, models, [message({ message_id: 'ahead', from: '+4911' })]);
+      clock.advance(-5 * 365 * 86_400_000);
+      await store(under.storage, clock, models, [message({ message_id: 'after', from: '+4922' })]);
+      clock.advance(15 * MS_PER_MINUTE);
+      await store(under.storage, clock, models, [message({ message_id: 'young', from: '+4933' })]);
+      await waitFor('its end', async () => (await under.storage.list({ limit: 1, offset: 0, from: '+4922' })).total === 0);
+      assert.equal((await under.storage.list({ limit: 1, offset: 0, from: '+4933' })).total, 1);
+    });
+
     test('expires nothing too early where the clock goes back', async (t) => {
       const clock = createClock();
       const under = await open(t, { now: clock.now, retention: KEPT });

@@ -7,7 +7,7 @@ export function hide(path: string, { which, expiredBefore }: { readonly which: E
   const database = new DatabaseSync(path);
   const hiding = createHiding(database);
   database.exec('BEGIN');
-  while (!hiding.expire(expiredBefore).isDone);
+  while (!hiding.expire(expiredBefore, expiredBefore).isDone);
   let progress: ErasureProgress | null = null;
   do ({ progress } = hiding.erase({ which, requestId: 'request', at: 1, progress }));
   while (progress !== null);

@@ -1,7 +1,7 @@
 /** Hides messages (`hidden.ts`), in steps of a few milliseconds, each inside the caller's transaction. */
 import type { DatabaseSync } from 'node:sqlite';
 import type { Erasure } from '../../storage.ts';
-import { BEFORE_ALL_IDS } from '../row-ids.ts';
+import { BEFORE_ALL_IDS, prepareWithAnyRowId } from '../row-ids.ts';
 import { IN_ANY_WAY, isVisible } from './hidden.ts';
 
 /** Rows that are looked at in one step: of those that may be hidden, each is written, and each is read whole. */
@@ -33,10 +33,11 @@ export interface Hidden {
 
 export interface Hiding {
   /**
-   * Hides messages that were received before a time, in the order of their ids, which is that of receipt: never beyond one that was not, as
-   * the clock may have gone back. `isDone`: no more are to be hidden.
+   * Hides messages that were received before a time, in the order of their ids, which is that of receipt: never beyond one that was
+   * received from then until `now`, as the clock may have gone back. One of a later time, as the clock was ahead, goes with its neighbours,
+   * and never first. `isDone`: no more are to be hidden. Both are milliseconds since 1970.
    */
-  expire(before: number): Hidden & { readonly isDone: boolean };
+  expire(before: number, now: number): Hidden & { readonly isDone: boolean };
   /** `progress`: for the next step; null where all was looked at. */
   erase(request: ErasureRequest): Hidden & { readonly progress: ErasureProgress | null };
 }
@@ -47,23 +48,27 @@ export function createHiding(database: DatabaseSync): Hiding {
 }
 
 function createExpire(database: DatabaseSync): Hiding['expire'] {
-  const look = prepare(database, `
+  const look = prepareWithAnyRowId(database, `
     WITH next AS MATERIALIZED (
       SELECT id, received_at FROM messages NOT INDEXED
       WHERE id > (SELECT expired_through FROM inbox) ORDER BY id LIMIT ${EXPIRE_STEP_ROWS}
+    ), before_kept AS (
+      SELECT id, received_at FROM next
+      WHERE id < ifnull((SELECT min(id) FROM next WHERE received_at >= ?1 AND received_at <= ?2), (SELECT max(id) + 1 FROM next))
     ), due AS (
-      SELECT id, received_at FROM next WHERE id < ifnull((SELECT min(id) FROM next WHERE received_at >= ?), (SELECT max(id) + 1 FROM next))
+      SELECT id, received_at FROM before_kept
+      WHERE id <= (SELECT max(id) FROM before_kept WHERE received_at IS NULL OR received_at < ?1)
     )
     SELECT max(id) AS through, (SELECT count(*) FROM next) AS looked_at, count(*) AS due,
       total(received_at IS NOT NULL AND id NOT IN (SELECT id FROM hidden)) AS dated, total(received_at IS NULL) AS undated
     FROM due`);
   // Where nothing is expired that is not removed, what never expires is passed over.
-  const hide = prepare(database, `
+  const hide = prepareWithAnyRowId(database, `
     UPDATE inbox SET expired_through = ?1, messages = messages - ?2, vanished = vanished + ?2,
       expired_after = iif(?2 = 0 AND expired_after = expired_through, ?1, expired_after),
       undated = iif(?2 = 0 AND expired_after = expired_through, 0, undated + ?3)`);
-  return (before) => {
-    const { through, looked_at, due, dated, undated } = look.get(before) ?? {};
+  return (before, now) => {
+    const { through, looked_at, due, dated, undated } = look.get(before, now) ?? {};
     if (typeof through !== 'bigint') return { messages: 0, isDone: true };
     hide.run(through, Number(dated), Number(undated));
     return { messages: Number(dated), isDone: due !== looked_at || Number(looked_at) < EXPIRE_STEP_ROWS };
@@ -71,13 +76,13 @@ function createExpire(database: DatabaseSync): Hiding['expire'] {
 }
 
 function createErase(database: DatabaseSync): Hiding['erase'] {
-  const newest = prepare(database, 'SELECT max(id) AS id FROM messages');
-  const note = prepare(database, 'INSERT INTO erasures(at, request_id, messages) VALUES (?, ?, 0)');
-  const count = prepare(database, 'UPDATE erasures SET messages = messages + ? WHERE number = ?');
-  const vanish = prepare(database, 'UPDATE inbox SET messages = messages - ?1, vanished = vanished + ?1');
-  const stepEnd = prepare(database, `
+  const newest = prepareWithAnyRowId(database, 'SELECT max(id) AS id FROM messages');
+  const note = prepareWithAnyRowId(database, 'INSERT INTO erasures(at, request_id, messages) VALUES (?, ?, 0)');
+  const count = prepareWithAnyRowId(database, 'UPDATE erasures SET messages = messages + ? WHERE number = ?');
+  const vanish = prepareWithAnyRowId(database, 'UPDATE inbox SET messages = messages - ?1, vanished = vanished + ?1');
+  const stepEnd = prepareWithAnyRowId(database, `
     SELECT max(id) AS id FROM (SELECT id FROM messages NOT INDEXED WHERE id > ? AND id <= ? ORDER BY id LIMIT ${ERASE_STEP_ROWS})`);
-  const hide = (condition: string) => prepare(database, `
+  const hide = (condition: string) => prepareWithAnyRowId(database, `
     INSERT INTO hidden(id, number) SELECT id, (SELECT vanished FROM inbox) + row_number() OVER (ORDER BY id)
     FROM messages WHERE ${condition} AND ${isVisible('messages.id', IN_ANY_WAY)}`);
   const hideById = hide('message_id = ?');
@@ -108,11 +113,4 @@ function createErase(database: DatabaseSync): Hiding['erase'] {
     const number = BigInt(note.run(at, requestId).lastInsertRowid);
     return { number, after: BEFORE_ALL_IDS, through: typeof through === 'bigint' ? through : BEFORE_ALL_IDS };
   }
-}
-
-/** A row id may be larger than a JavaScript number is exact. */
-function prepare(database: DatabaseSync, sql: string) {
-  const statement = database.prepare(sql);
-  statement.setReadBigInts(true);
-  return statement;
 }

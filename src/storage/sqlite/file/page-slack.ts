@@ -1,4 +1,4 @@
-import { fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import { inTransaction } from './transaction.ts';
 import { logBytes } from './write-ahead-log.ts';
@@ -17,6 +17,11 @@ export interface PageSlack {
    * Throws SQLite's errors and the file system's.
    */
   clean(milliseconds: number): boolean;
+  /**
+   * For a file that is removed, and that no longer takes room then. All connections of the process to it lose their locks
+   * (https://sqlite.org/howtocorrupt.html, 2.2), so never for one that goes on to be used.
+   */
+  close(): void;
 }
 
 /** Bytes read at once, of whole pages. */
@@ -29,8 +34,8 @@ const FILE_HEADER_BYTES = 100;
 const PAGE_HEADER_BYTES: ReadonlyMap<number | undefined, number> = new Map([[2, 12], [5, 12], [10, 8], [13, 8]]);
 
 /**
- * `database`: the connection that writes. `onWritten` is told after each time that the file was written to past SQLite. The file is opened
- * once and not closed before its thread ends: closing it would let go of SQLite's locks on it (https://sqlite.org/howtocorrupt.html, 2.2).
+ * `database`: the connection that writes. `onWritten` is told after each time that the file was written to past SQLite. Throws the
+ * file system's errors.
  */
 export function createPageSlack(database: DatabaseSync, path: string, onWritten: () => void): PageSlack {
   const file = openSync(path, 'r+');
@@ -76,6 +81,7 @@ export function createPageSlack(database: DatabaseSync, path: string, onWritten:
     // With the lock, and while nothing is in the log, no page can change, and none is written by a checkpoint.
     clean: (milliseconds) => inTransaction(database, () =>
       logBytes(path) === 0 && cleanUntil(performance.now() + milliseconds)),
+    close: () => closeSync(file),
   };
 }
 

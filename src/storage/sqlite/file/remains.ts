@@ -20,6 +20,8 @@ export interface Remains {
   isHeld(): boolean;
   /** To be called after each checkpoint: where the log is empty, some pages are cleaned. Throws SQLite's errors and the file system's. */
   tried(): void;
+  /** For a file that is removed: see `PageSlack`. */
+  close(): void;
 }
 
 export interface RemainsOptions {
@@ -61,5 +63,6 @@ export function createRemains({ database, path, cleanForMs, onWritten = () => {}
       since = undefined;
       cleanPages();
     },
+    close: slack.close,
   };
 }

@@ -1,6 +1,6 @@
 /** Removes the rows of hidden messages (`hidden.ts`), in steps that nobody waits long for, each inside the caller's transaction. */
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { acceptAnyRowId } from '../row-ids.ts';
+import type { DatabaseSync } from 'node:sqlite';
+import { prepareWithAnyRowId } from '../row-ids.ts';
 import type { Remembered } from './remembered.ts';
 
 /** Rows of one step. Each changes some pages of the table's indexes, anywhere in them. */
@@ -28,8 +28,8 @@ export interface Removal {
 export function createRemoval(database: DatabaseSync, remembered: Remembered): Removal {
   const removeErased = createRemoveErased(database, remembered);
   const removeExpired = createRemoveExpired(database, remembered);
-  const readEdits = prepare(database, 'SELECT edits FROM inbox');
-  const setEdits = prepare(database, 'UPDATE inbox SET edits = ?');
+  const readEdits = prepareWithAnyRowId(database, 'SELECT edits FROM inbox');
+  const setEdits = prepareWithAnyRowId(database, 'UPDATE inbox SET edits = ?');
   return {
     remove(request) {
       const { edits } = readEdits.get() ?? {};
@@ -46,12 +46,12 @@ export function createRemoval(database: DatabaseSync, remembered: Remembered): R
 const REMOVE_ROW = 'DELETE FROM messages WHERE id = ?';
 
 function createRemoveErased(database: DatabaseSync, remembered: Remembered): (takenOut: TakenOut) => number {
-  const next = prepare(database, `
+  const next = prepareWithAnyRowId(database, `
     SELECT hidden.id, hidden.number, message_id FROM hidden LEFT JOIN messages USING (id)
     WHERE number <= ? ORDER BY number LIMIT ${STEP_ROWS}`);
-  const removeRow = prepare(database, REMOVE_ROW);
-  const unhide = prepare(database, 'DELETE FROM hidden WHERE id = ?');
-  const note = prepare(database, 'UPDATE inbox SET erased_removed = ?');
+  const removeRow = prepareWithAnyRowId(database, REMOVE_ROW);
+  const unhide = prepareWithAnyRowId(database, 'DELETE FROM hidden WHERE id = ?');
+  const note = prepareWithAnyRowId(database, 'UPDATE inbox SET erased_removed = ?');
   return ({ erasedThrough }) => {
     const rows = next.all(erasedThrough);
     for (const { id, message_id } of rows) {
@@ -71,14 +71,14 @@ type RemoveExpired = (request: RemovalRequest, limit: number) => { readonly mess
 
 function createRemoveExpired(database: DatabaseSync, remembered: Remembered): RemoveExpired {
   // Without an id what stays: undated ones, and erased ones, which go by themselves.
-  const next = prepare(database, `
+  const next = prepareWithAnyRowId(database, `
     SELECT id, iif(received_at IS NULL OR id IN (SELECT id FROM hidden), NULL, message_id) AS message_id FROM messages NOT INDEXED
     WHERE id > (SELECT expired_after FROM inbox) AND id <= min(?, (SELECT expired_through FROM inbox))
     ORDER BY id LIMIT ?`);
-  const end = prepare(database, 'SELECT max(expired_after, min(?, expired_through)) AS id FROM inbox');
-  const removeRow = prepare(database, REMOVE_ROW);
-  const note = prepare(database, 'UPDATE inbox SET expired_removed = ?');
-  const pass = prepare(database, 'UPDATE inbox SET expired_after = ?1, undated = iif(expired_through <= ?1, 0, undated)');
+  const end = prepareWithAnyRowId(database, 'SELECT max(expired_after, min(?, expired_through)) AS id FROM inbox');
+  const removeRow = prepareWithAnyRowId(database, REMOVE_ROW);
+  const note = prepareWithAnyRowId(database, 'UPDATE inbox SET expired_removed = ?');
+  const pass = prepareWithAnyRowId(database, 'UPDATE inbox SET expired_after = ?1, undated = iif(expired_through <= ?1, 0, undated)');
   return ({ expiredThrough, rememberUntil }, limit) => {
     const rows = next.all(expiredThrough, limit);
     let messages = 0;
@@ -94,11 +94,4 @@ function createRemoveExpired(database: DatabaseSync, remembered: Remembered): Re
     if (typeof through === 'bigint') pass.run(through);
     return { messages, isDone: rows.length < limit };
   };
-}
-
-/** A row id may be larger than a JavaScript number is exact. */
-function prepare(database: DatabaseSync, sql: string): StatementSync {
-  const statement = database.prepare(sql);
-  acceptAnyRowId(statement);
-  return statement;
 }

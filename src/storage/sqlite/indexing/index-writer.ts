@@ -2,10 +2,11 @@ import type { DatabaseSync } from 'node:sqlite';
 import { MS_PER_MINUTE } from '../../query.ts';
 import { IN_ANY_WAY, isVisible } from '../file/hidden.ts';
 import type { TakenOut } from '../file/removal.ts';
+import { inTransaction } from '../file/transaction.ts';
 import { acceptAnyRowId } from '../row-ids.ts';
-import { LAST_PARTITION_MESSAGES, PARTITION_MESSAGES, partitionOf } from './schema.ts';
+import { LAST_PARTITION_MESSAGES, PARTITION_MESSAGES, partitionOf, TEXTS } from './schema.ts';
 import { createTakeOut } from './take-out.ts';
-import { createIndexNextPart } from './text-index/text-index.ts';
+import { createForgetNext, createIndexNextPart } from './text-index/text-index.ts';
 import { createRankSenders } from './top-senders.ts';
 
 /** Most messages that are taken into the index in one transaction. */
@@ -14,12 +15,6 @@ export const CHUNK_MESSAGES = 16_384;
 const MOVED_MESSAGES = 4096;
 /** Between the numbers of two partitions, so that one can come between them, again and again. */
 const NUMBERS_APART = 2 ** 32;
-
-/** Rows are never added below the newest one that is in the index. Erased ones are taken out once, before their rows go. */
-const TEXTS = {
-  table: 'inbox_file.messages', completeThrough: '(SELECT indexed_through FROM progress)',
-  isGone: 'id IN (SELECT id FROM inbox_file.hidden)',
-};
 
 export interface IndexWriter {
   /** Takes in the next messages, in one transaction, and returns how many were looked at; 0 where all are in. Throws SQLite's errors. */
@@ -30,6 +25,8 @@ export interface IndexWriter {
   takenOut(): TakenOut;
   /** Makes the texts of the next part searchable, in one transaction; false where it is not full. Throws SQLite's errors. */
   indexNextPart(): boolean;
+  /** Gives up the next part of the text index of which no row is left, in one transaction; false where there is none. Throws SQLite's errors. */
+  forgetTexts(): boolean;
   /** How many messages are in the index, and how many hidden ones are not. */
   accountedFor(): number;
 }
@@ -40,28 +37,19 @@ export function createIndexWriter(database: DatabaseSync): IndexWriter {
   const takeOut = createTakeOut(database);
   const splitPartitions = createSplitPartitions(database);
   const indexNextPart = createIndexNextPart(database, TEXTS);
+  const forgetNext = createForgetNext(database, TEXTS);
   const progress = database.prepare('SELECT messages + taken_out AS messages FROM progress');
 
-  function inTransaction<Result>(work: () => Result): Result {
-    database.exec('BEGIN IMMEDIATE');
-    try {
-      const result = work();
-      database.exec('COMMIT');
-      return result;
-    } finally {
-      if (database.isTransaction) database.exec('ROLLBACK');
-    }
-  }
-
   return {
-    takeIn: () => inTransaction(() => {
+    takeIn: () => inTransaction(database, () => {
       const messages = nextChunk();
       if (messages > 0) for (const step of steps) step();
       if (messages > 0) splitPartitions();
       return messages;
     }),
-    indexNextPart: () => inTransaction(indexNextPart),
-    takeOut: () => inTransaction(takeOut.next),
+    indexNextPart: () => inTransaction(database, indexNextPart),
+    takeOut: () => inTransaction(database, takeOut.next),
+    forgetTexts: () => inTransaction(database, forgetNext),
     takenOut: takeOut.takenOut,
     accountedFor: () => Number(progress.get()?.['messages']),
   };

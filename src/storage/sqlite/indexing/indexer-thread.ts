@@ -37,6 +37,7 @@ interface OpenIndex extends IndexWriter {
   stored(): number;
   /** Whether each of its pages can be read and says what it should. Some seconds for 10 million messages. */
   isWhole(): boolean;
+  /** To be removed: other connections to it lose their locks. */
   close(): void;
 }
 
@@ -67,17 +68,18 @@ function open(): OpenIndex {
   const database = openUsable() ?? openNew();
   database.exec(NOTE_GENERATION);
   const identity = identityOf(indexPath);
+  const writer = createIndexWriter(database);
   let bytes = 0;
   const countStored = database.prepare(`
     SELECT vanished + ifnull(messages, ${countVisible('inbox_file')}) AS messages FROM inbox_file.inbox`);
   const check = database.prepare('PRAGMA main.quick_check(1)');
   const readLog = createLogMeter(database);
+  const { vanished } = database.prepare('SELECT vanished FROM inbox_file.inbox').get() ?? {};
   const remains = createRemains({ database, path: indexPath, cleanForMs: CLEAN_PAGES_FOR_MS });
-  const countVanished = database.prepare('SELECT vanished FROM inbox_file.inbox');
   // What an earlier process has taken out may be in it.
-  if (Number(countVanished.get()?.['vanished']) > 0) remains.removed();
+  if (Number(vanished) > 0) remains.removed();
   const opened: OpenIndex = {
-    ...createIndexWriter(database),
+    ...writer,
     requireInPlace() {
       const { size = 0 } = statSync(indexPath, { throwIfNoEntry: false }) ?? {};
       if (identityOf(indexPath) !== identity || size < bytes) throw new StorageUnavailable('the read index was removed or replaced');
@@ -98,7 +100,10 @@ function open(): OpenIndex {
         return false;
       }
     },
-    close: () => database.close(),
+    close() {
+      database.close();
+      remains.close();
+    },
   };
   tell({ kind: 'opened', indexed: opened.accountedFor() });
   return opened;
@@ -157,9 +162,10 @@ function catchUp(index: OpenIndex): void {
     index.checkpointIfDue();
     tellProgress();
   }
+  tell({ kind: 'takenOut', takenOut: index.takenOut() });
   for (let taken = CHUNK_MESSAGES; taken === CHUNK_MESSAGES;) {
     const [began, stored] = [performance.now(), index.stored()];
-    requireRoom();
+    if (stored > index.accountedFor()) requireRoom();
     taken = index.takeIn();
     while (index.indexNextPart()) tellProgress();
     index.checkpointIfDue();
@@ -167,7 +173,8 @@ function catchUp(index: OpenIndex): void {
     const isFarBehind = index.stored() - index.accountedFor() > MOST_UNINDEXED;
     if (isFarBehind && index.stored() > stored) Atomics.wait(NEVER_CHANGED, 0, 0, performance.now() - began);
   }
-  tell({ kind: 'indexed', indexed: index.accountedFor(), takenOut: index.takenOut() });
+  while (index.forgetTexts()) index.checkpointIfDue();
+  tell({ kind: 'indexed', indexed: index.accountedFor() });
 }
 
 function requireRoom(): void {

@@ -46,7 +46,7 @@ const WAIT_FOR_OPENING_MS = 300;
 /**
  * Starts the indexer thread, and resolves once it has opened the index, could not, or takes longer. From then on it is brought up to
  * date, and made anew where it cannot be used, while the service goes on: never rejects. `onTakenOut` is told up to where hidden messages
- * are not in it, each time that it is up to date.
+ * are not in it, each time before it takes in others.
  */
 export async function startIndexer(
   data: GatedData, { messages, vanished }: Pick<Opened, 'messages' | 'vanished'>, observer: StorageObserver,
@@ -130,9 +130,8 @@ function createState(schedule: Schedule, observer: StorageObserver, vanished: nu
         // What had vanished at the start is not among those that are counted here.
         case 'opened': return opened(message.indexed - vanished);
         case 'indexing': return indexing(message.indexed - vanished);
-        case 'indexed':
-          upToDate(message.indexed - vanished);
-          return onTakenOut(message.takenOut);
+        case 'takenOut': return onTakenOut(message.takenOut);
+        case 'indexed': return upToDate(message.indexed - vanished);
         case 'failed':
           if (message.isLost) lose(message.reason);
           else fail(message.reason);

@@ -10,9 +10,9 @@ export interface IndexerRequest {
 export type IndexerMessage =
   /** It is about to open the index. */
   | { readonly kind: 'started' }
-  /** How many messages are in the index, or have vanished and are not, when it was opened and while it is brought up to date. */
-  | { readonly kind: 'opened' | 'indexing'; readonly indexed: number }
-  /** The same when it is, and up to where those that have vanished are out. */
-  | { readonly kind: 'indexed'; readonly indexed: number; readonly takenOut: TakenOut }
+  /** How many messages are in the index, or have vanished and are not, when it was opened, while it is brought up to date, and when it is. */
+  | { readonly kind: 'opened' | 'indexing' | 'indexed'; readonly indexed: number }
+  /** Up to where those that have vanished are out: told before anything else is taken in, which may fail. */
+  | { readonly kind: 'takenOut'; readonly takenOut: TakenOut }
   /** `isLost`: nothing of the index can be used any more. */
   | { readonly kind: 'failed'; readonly reason: UnavailableReason; readonly isLost: boolean };

@@ -6,7 +6,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS, readOnlyUri } from '../connection-options.ts';
 import { BEFORE_ALL_IDS } from '../row-ids.ts';
-import { CREATE_TEXT_INDEX } from './text-index/text-index.ts';
+import { CREATE_TEXT_INDEX, type TextSource } from './text-index/text-index.ts';
 
 /** The `user_version` of an index that this version can read. Another one is made anew. */
 export const INDEX_VERSION = 6;
@@ -58,6 +58,12 @@ const SCHEMA = `
   ) WITHOUT ROWID;
   ${CREATE_TEXT_INDEX}
   PRAGMA user_version = ${INDEX_VERSION};`;
+
+/** What the text index is of. Rows are never added below the newest one that is in the index; erased ones are taken out once, before they go. */
+export const TEXTS: TextSource = {
+  table: 'inbox_file.messages', completeThrough: '(SELECT indexed_through FROM progress)',
+  isGone: 'id IN (SELECT id FROM inbox_file.hidden)',
+};
 
 /** With so many messages that are not in the index, reads, which look at each of those, would take longer than anyone waits. */
 export const MOST_UNINDEXED = 100_000;

@@ -3,13 +3,15 @@ import type { DatabaseSync } from 'node:sqlite';
 import { MS_PER_MINUTE } from '../../query.ts';
 import { isExpiredRow } from '../file/hidden.ts';
 import type { TakenOut } from '../file/removal.ts';
-import { acceptAnyRowId } from '../row-ids.ts';
-import { partitionOf } from './schema.ts';
-import { createTakeOutTexts } from './text-index/text-index.ts';
+import { prepareWithAnyRowId } from '../row-ids.ts';
+import { partitionOf, TEXTS } from './schema.ts';
+import { createCountPostings, createTakeOutTexts } from './text-index/text-index.ts';
 import { createRankSenders } from './top-senders.ts';
 
 /** Most messages that are taken out in one transaction, of either kind. */
 const CHUNK_MESSAGES = 4096;
+/** Of the text index, for those that were erased: so many are written anew in some 0.3 s. More only where one message has more. */
+const CHUNK_POSTINGS = 30_000;
 
 export interface TakeOut {
   /** Takes out the next ones, inside the caller's transaction; false where there are none. */
@@ -24,9 +26,8 @@ export function createTakeOut(database: DatabaseSync): TakeOut {
   const rankSenders = createRankSenders(database);
   const moveBoundaries = createMoveBoundaries(database);
   // Those that expire go with their whole segment, one soon after the other.
-  const takeOutTexts = createTakeOutTexts(
-    database, 'inbox_file.messages', 'SELECT id FROM chunk WHERE id IN (SELECT id FROM inbox_file.hidden)');
-  const readTakenOut = prepare(database, `
+  const takeOutTexts = createTakeOutTexts(database, TEXTS, 'SELECT id FROM chunk WHERE id IN (SELECT id FROM inbox_file.hidden)');
+  const readTakenOut = prepareWithAnyRowId(database, `
     SELECT max(expired_out_through, expired_after) AS expired, erased_out_through AS erased FROM progress, inbox_file.inbox`);
 
   function takenOut(): TakenOut {
@@ -51,35 +52,50 @@ export function createTakeOut(database: DatabaseSync): TakeOut {
 
 /** Makes the next hidden messages that are in the index the chunk, and notes them as taken out. */
 function createNextChunk(database: DatabaseSync): (after: TakenOut) => boolean {
-  const endOfExpired = prepare(database, `
+  const endOfExpired = prepareWithAnyRowId(database, `
     SELECT ifnull(max(id), (SELECT expired_through FROM inbox_file.inbox)) AS id FROM (
       SELECT id FROM inbox_file.messages
       WHERE id > ? AND id <= (SELECT expired_through FROM inbox_file.inbox) ORDER BY id LIMIT ${CHUNK_MESSAGES})`);
-  const endOfErased = prepare(database, `
-    SELECT max(number) AS number FROM (
-      SELECT number FROM inbox_file.hidden WHERE number > ? ORDER BY number LIMIT ${CHUNK_MESSAGES})`);
+  const endOfErased = createEndOfErased(database);
   const expired = `${isExpiredRow('inbox_file', '?1')} AND messages.id <= ?2`;
   const erased = 'number > ?1 AND number <= ?2';
   const place = `messages.id, message_id, from_number, instant, received_at, ${partitionOf('instant, message_id')}`;
   const isIndexed = 'messages.id <= (SELECT indexed_through FROM progress)';
-  const work = [
+  const stepsOfExpired = [
     `UPDATE progress SET taken_out = taken_out + (SELECT count(*) FROM inbox_file.messages WHERE ${expired}), expired_out_through = ?2`,
     `INSERT INTO chunk SELECT ${place} FROM inbox_file.messages WHERE ${expired} AND ${isIndexed}`,
-  ].map((sql) => prepare(database, sql));
-  const workOfErased = [
+  ].map((sql) => prepareWithAnyRowId(database, sql));
+  const stepsOfErased = [
     `UPDATE progress SET taken_out = taken_out + (SELECT count(*) FROM inbox_file.hidden WHERE ${erased}), erased_out_through = ?2`,
     `INSERT INTO chunk SELECT ${place} FROM inbox_file.hidden CROSS JOIN inbox_file.messages USING (id) WHERE ${erased} AND ${isIndexed}`,
-  ].map((sql) => prepare(database, sql));
+  ].map((sql) => prepareWithAnyRowId(database, sql));
 
   return ({ expiredThrough, erasedThrough }) => {
     database.exec('DELETE FROM chunk');
     const { id } = endOfExpired.get(expiredThrough) ?? {};
-    const { number } = endOfErased.get(erasedThrough) ?? {};
+    const number = endOfErased(erasedThrough);
     const areExpired = typeof id === 'bigint' && id > expiredThrough;
-    const areErased = typeof number === 'bigint';
-    if (areExpired) for (const statement of work) statement.run(expiredThrough, id);
-    if (areErased) for (const statement of workOfErased) statement.run(erasedThrough, number);
-    return areExpired || areErased;
+    if (areExpired) for (const statement of stepsOfExpired) statement.run(expiredThrough, id);
+    if (number !== undefined) for (const statement of stepsOfErased) statement.run(erasedThrough, number);
+    return areExpired || number !== undefined;
+  };
+}
+
+/** Returns the number of the last of the next erased messages; undefined where there are none. */
+function createEndOfErased(database: DatabaseSync): (after: bigint) => bigint | undefined {
+  // A row that another program has deleted has no text any more.
+  const next = prepareWithAnyRowId(database, `
+    SELECT number, hidden.id, ifnull(length(text), 0) AS characters FROM inbox_file.hidden LEFT JOIN inbox_file.messages USING (id)
+    WHERE number > ? ORDER BY number LIMIT ${CHUNK_MESSAGES}`);
+  return (after) => {
+    const countPostings = createCountPostings();
+    let end: bigint | undefined;
+    for (const { number, id, characters } of next.iterate(after)) {
+      if (typeof number !== 'bigint' || typeof id !== 'bigint') continue;
+      if (countPostings(id, Number(characters)) > CHUNK_POSTINGS && end !== undefined) break;
+      end = number;
+    }
+    return end;
   };
 }
 
@@ -131,10 +147,4 @@ function createMoveBoundaries(database: DatabaseSync): () => void {
       if (typeof instant === 'string' && typeof message_id === 'string') begin.run(instant, message_id, partition);
     }
   };
-}
-
-function prepare(database: DatabaseSync, sql: string) {
-  const statement = database.prepare(sql);
-  acceptAnyRowId(statement);
-  return statement;
 }

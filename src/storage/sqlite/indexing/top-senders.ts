@@ -1,5 +1,5 @@
 /** Which senders have the most messages. */
-import type { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { TOP_SENDERS } from '../../query.ts';
 
 /**
@@ -23,7 +23,10 @@ export function createRankSenders(database: DatabaseSync): () => void {
     DELETE FROM top_senders WHERE from_number IN (SELECT from_number FROM chunk_senders);
     INSERT INTO top_senders SELECT from_number, senders.messages FROM chunk_senders CROSS JOIN senders USING (from_number)
       WHERE ${isAmongTop('senders.messages', 'from_number', 'progress')}`;
-  const counts = database.prepare('SELECT (SELECT count(*) FROM top_senders) AS kept, senders FROM progress');
+  const look = database.prepare(`
+    SELECT (SELECT count(*) FROM top_senders) AS kept, senders,
+      last_top_number <> '' AND last_top_number NOT IN (SELECT from_number FROM senders) AS is_last_gone
+    FROM progress`);
   const lastKept = database.prepare(`
     SELECT messages, from_number FROM top_senders ORDER BY messages DESC, from_number LIMIT 1 OFFSET ${KEPT_SENDERS - 1}`);
   const setLast = database.prepare('UPDATE progress SET last_top_messages = ?, last_top_number = ?');
@@ -32,16 +35,21 @@ export function createRankSenders(database: DatabaseSync): () => void {
     DELETE FROM top_senders;
     INSERT INTO top_senders SELECT from_number, messages FROM senders ORDER BY messages DESC, from_number LIMIT ${KEPT_SENDERS}`;
 
-  function endAtLast(): void {
-    const { messages = 0, from_number = '' } = lastKept.get() ?? {};
+  // None is kept where there is none.
+  const veryLast = database.prepare('SELECT messages, from_number FROM top_senders ORDER BY messages, from_number DESC LIMIT 1');
+
+  function endAt(last: StatementSync): void {
+    const { messages = 0, from_number = '' } = last.get() ?? {};
     setLast.run(messages, from_number);
     database.exec(leaveOut);
   }
   return () => {
     database.exec(update);
-    const { kept, senders } = counts.get() ?? {};
+    const { kept, senders, is_last_gone } = look.get() ?? {};
     const isTooFew = Number(kept) < TOP_SENDERS && Number(kept) < Number(senders);
     if (isTooFew) database.exec(fill);
-    if (isTooFew || Number(kept) > MOST_KEPT_SENDERS) endAtLast();
+    if (isTooFew || Number(kept) > MOST_KEPT_SENDERS) endAt(lastKept);
+    // The number of one who is gone stands nowhere.
+    else if (is_last_gone === 1) endAt(veryLast);
   };
 }

@@ -166,7 +166,7 @@ function createStep(database: DatabaseSync, remembered: Remembered): (step: Remo
     const { kind } = step;
     if (kind !== 'erase') remembered.forgetSome(step.now);
     switch (kind) {
-      case 'expire': return { ...(step.before === null ? { messages: 0, isDone: true } : hiding.expire(step.before)), progress: null };
+      case 'expire': return { ...(step.before === null ? { messages: 0, isDone: true } : hiding.expire(step.before, step.now)), progress: null };
       case 'erase': {
         const erased = hiding.erase(step);
         return { ...erased, isDone: erased.progress === null };

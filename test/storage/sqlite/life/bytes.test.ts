@@ -119,3 +119,35 @@ test('no trigram of an erased text leads to its place in the index any more, whi
   assert.equal(indexed('erased-text-'), 0);
   assert.ok(indexed('kept-text-') > 0);
 });
+
+test('nor is the number of a sender whose place among the largest the index keeps', async (t) => {
+  const path = join(temporaryFolder(t), 'app.db');
+  const storage = await openTestStorage(t, path);
+  const senders = Array.from({ length: 450 }, (_, index) => `+88${String(index).padStart(5, '0')}99`);
+  await storeAll(storage, senders.map((from, index) => message({ message_id: `m${index}`, from })));
+  const index = new DatabaseSync(`${path}-index`, { readOnly: true, timeout: 5000 });
+  t.after(() => index.close());
+  const lastTop = () => String(index.prepare('SELECT last_top_number FROM progress').get()?.['last_top_number']);
+  await waitFor('such a place', () => lastTop() !== '');
+  const from = lastTop();
+  assert.ok(senders.includes(from));
+  assert.equal(await storage.erase({ from }, 'request'), 1);
+  await waitFor(() => traces(path, FILES, [from]).join(), () => traces(path, FILES, [from]).length === 0);
+  const { topSenders, senders: left } = await storage.stats();
+  assert.deepEqual([left, topSenders.map((sender) => sender.from)], [449, senders.filter((sender) => sender !== from).slice(0, 10)]);
+});
+
+test('rows go, too, while the index can take nothing in', async (t) => {
+  const path = join(temporaryFolder(t), 'app.db');
+  const told: string[] = [];
+  const storage = await openTestStorage(t, path, { failing: (step, reason) => void (reason !== null && told.push(step)) });
+  await storeAll(storage, messagesOf('kept', 6, 10));
+  await waitFor('the index', () => storage.indexLag() === 0);
+  const index = new DatabaseSync(`${path}-index`, { timeout: 5000 });
+  index.exec("CREATE TRIGGER stop BEFORE INSERT ON by_sender BEGIN SELECT RAISE(ABORT, 'no'); END");
+  index.close();
+  await storeAll(storage, messagesOf('kept', 6, 11).slice(10));
+  await waitFor('the failure', () => told.includes('index'));
+  assert.equal(await storage.erase({ message_id: 'kept-id-3' }, 'request'), 1);
+  await waitFor('its end', () => rowsOf(path) === 10);
+});

@@ -30,7 +30,7 @@ async function makeFile(t: TestContext): Promise<string> {
   inTransaction(database, () => {
     append({ received_at: RECEIVED_AT, messages: messagesOf('e', '+4911') });
     append({ received_at: RECEIVED_AT + 1000, messages: [...messagesOf('x', '+4922'), ...messagesOf('k', '+4933')] });
-    assert.equal(hiding.expire(RECEIVED_AT + 1).messages, 5);
+    assert.equal(hiding.expire(RECEIVED_AT + 1, RECEIVED_AT + 2000).messages, 5);
     assert.equal(hiding.erase({ which: { from: '+4922' }, requestId: 'request', at: 0, progress: null }).messages, 5);
   });
   database.close();

@@ -2,7 +2,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import {
   indexPart, mergePieces, PART_BITS, pieceOf, type PieceOfPart, PIECES, pieceWithout, type Placed, placesWithout, SEGMENT_BITS,
-  trigramsInAny,
+  TRIGRAM_NUMBERS, trigramsInAny,
 } from './trigrams.ts';
 
 /**
@@ -31,8 +31,7 @@ export interface TextSource {
 
 /**
  * Returns what takes the texts of the next part into the index, inside the caller's transaction, and makes a segment of the parts
- * of one that is whole; false where the part is not full: only once a later text is there will no more come into it. With each that comes,
- * those go whose rows have gone, so the index is as large as the table.
+ * of one that is whole; false where the part is not full: only once a later text is there will no more come into it.
  */
 export function createIndexNextPart(database: DatabaseSync, { table, completeThrough, isGone }: TextSource): () => boolean {
   const next = database.prepare(`
@@ -45,7 +44,6 @@ export function createIndexNextPart(database: DatabaseSync, { table, completeThr
   const note = prepareWrite(database, 'INSERT INTO parts VALUES (?)');
   const advance = prepareWrite(database, `UPDATE searchable SET below = (? + 1) << ${PART_BITS}`);
   const mergeSegment = createMergeSegment(database);
-  const forgetEmpty = createForgetEmpty(database, table);
   return () => {
     const { part, newest } = next.get() ?? {};
     if (typeof part !== 'number' || part >= Number(newest)) return false;
@@ -54,7 +52,6 @@ export function createIndexNextPart(database: DatabaseSync, { table, completeThr
     note.run(part);
     advance.run(part);
     mergeSegment();
-    forgetEmpty();
     return true;
   };
 }
@@ -83,28 +80,45 @@ function createMergeSegment(database: DatabaseSync): () => void {
   };
 }
 
-/** Takes out all segments and parts of whose texts no row is left: a look-up each. */
-function createForgetEmpty(database: DatabaseSync, table: string): () => void {
+/**
+ * Returns what takes the next segment or part out of whose texts no row is left, inside the caller's transaction; false where there is
+ * none: so the index is as large as the table. A look-up for each of them.
+ */
+export function createForgetNext(database: DatabaseSync, { table }: Pick<TextSource, 'table'>): () => boolean {
   const kinds = [{ name: 'segment', bits: SEGMENT_BITS, places: 'trigrams' }, { name: 'part', bits: PART_BITS, places: 'pieces' }];
-  const removals = kinds.map(({ name, bits, places }) => ({
+  const steps = kinds.map(({ name, bits, places }) => ({
     empty: database.prepare(`
       SELECT ${name} AS number FROM ${name}s
-      WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE id >= ${name} << ${bits} AND id < (${name} + 1) << ${bits})`),
-    remove: [places, `${name}s`].map((from) => prepareWrite(database, `DELETE FROM ${from} WHERE ${name} = ?`)),
+      WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE id >= ${name} << ${bits} AND id < (${name} + 1) << ${bits}) LIMIT 1`),
+    removals: [places, `${name}s`].map((from) => prepareWrite(database, `DELETE FROM ${from} WHERE ${name} = ?`)),
   }));
-  return () => {
-    for (const { empty, remove } of removals) {
-      for (const { number } of empty.all()) for (const statement of remove) statement.run(Number(number));
-    }
+  return () => steps.some(({ empty, removals }) => {
+    const { number } = empty.get() ?? {};
+    if (typeof number !== 'number') return false;
+    for (const removal of removals) removal.run(number);
+    return true;
+  });
+}
+
+/** Returns what tells, text by text, how many postings at most are written anew where all of them so far are taken out. */
+export function createCountPostings(): (id: bigint, characters: number) => number {
+  const bySegment = new Map<bigint, number>();
+  let all = 0;
+  return (id, characters) => {
+    const segment = id >> BigInt(SEGMENT_BITS);
+    const before = bySegment.get(segment) ?? 0;
+    const now = Math.min(TRIGRAM_NUMBERS, before + characters);
+    bySegment.set(segment, now);
+    all += now - before;
+    return all;
   };
 }
 
 /**
  * Returns what takes texts out whose rows are still there, inside the caller's transaction: their places in the postings of each of their
- * trigrams. That is a hundred small blobs for a short text, and at most all of its segment for many. `ids`: SQL that selects theirs, some
- * thousand.
+ * trigrams. `createCountPostings` tells how many those are; ten thousand take some 0.1 s. `ids`: SQL that selects the texts'.
  */
-export function createTakeOutTexts(database: DatabaseSync, table: string, ids: string): () => void {
+export function createTakeOutTexts(database: DatabaseSync, { table }: Pick<TextSource, 'table'>, ids: string): () => void {
   const texts = database.prepare(`
     SELECT id >> ${SEGMENT_BITS} AS segment, id & ${2 ** SEGMENT_BITS - 1} AS place, text FROM ${table}
     WHERE id IN (${ids}) AND id < (SELECT below FROM searchable) AND text IS NOT NULL`);

@@ -11,7 +11,7 @@ export const SEGMENT_BITS = 15;
 export const PART_BITS = 12;
 const PART_PLACES = 2 ** PART_BITS;
 const TRIGRAM_BITS = 14;
-const TRIGRAM_NUMBERS = 2 ** TRIGRAM_BITS;
+export const TRIGRAM_NUMBERS = 2 ** TRIGRAM_BITS;
 /** Trigrams whose places in a part are kept in one piece: to read some thousand bytes costs no more than to read a few. */
 const PIECE_TRIGRAMS = 256;
 export const PIECES = TRIGRAM_NUMBERS / PIECE_TRIGRAMS;

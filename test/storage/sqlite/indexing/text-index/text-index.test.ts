@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test, type TestContext } from 'node:test';
 import { candidatesOf, isSearchable } from '../../../../../src/storage/sqlite/indexing/text-index/candidates.ts';
-import { CREATE_TEXT_INDEX, createIndexNextPart, createTakeOutTexts } from '../../../../../src/storage/sqlite/indexing/text-index/text-index.ts';
+import {
+  CREATE_TEXT_INDEX, createCountPostings, createForgetNext, createIndexNextPart, createTakeOutTexts,
+} from '../../../../../src/storage/sqlite/indexing/text-index/text-index.ts';
 import { PART_BITS, SEGMENT_BITS } from '../../../../../src/storage/sqlite/indexing/text-index/trigrams.ts';
 
 const PART = 2 ** PART_BITS;
@@ -17,7 +19,8 @@ function openTexts(t: TestContext) {
   const indexNextPart = createIndexNextPart(database, {
     table: 'lines', completeThrough: '(SELECT max(id) FROM lines)', isGone: 'id IN (SELECT id FROM gone)',
   });
-  const takeOut = createTakeOutTexts(database, 'lines', 'SELECT id FROM gone');
+  const forgetNext = createForgetNext(database, { table: 'lines' });
+  const takeOut = createTakeOutTexts(database, { table: 'lines' }, 'SELECT id FROM gone');
   const add = database.prepare('INSERT INTO lines VALUES (?, ?)');
   add.setReadBigInts(true);
   const idsWhere = (sql: string, parameters: readonly (number | string)[]) =>
@@ -37,6 +40,10 @@ function openTexts(t: TestContext) {
     takeOut(condition: string): void {
       database.exec(`INSERT INTO gone SELECT id FROM lines WHERE ${condition}`);
       takeOut();
+    },
+    /** Gives up what is empty, and returns how many segments and parts those were. */
+    forget(): number {
+      for (let given = 0; ; given += 1) if (!forgetNext()) return given;
     },
     removeRows: () => database.exec('DELETE FROM lines WHERE id IN (SELECT id FROM gone); DELETE FROM gone'),
     holding: (substring: string) => idsWhere('instr(text, ?) > 0', [substring]),
@@ -124,24 +131,28 @@ describe('the text index', () => {
     assert.deepEqual(texts.candidates('needle'), [String(SEGMENT + PART)]);
   });
 
-  test('is as large as the table: with each part that comes those go of which no row is left', (t) => {
+  test('is as large as the table: a segment and a part go once no row of theirs is left', (t) => {
     const texts = openTexts(t);
     texts.addMany(0, 2 * SEGMENT + 3 * PART + 1, (id) => `line ${id}`);
     texts.index();
     assert.deepEqual(['segments', 'parts'].map(texts.count), [2, 3]);
     texts.takeOut(`id < ${SEGMENT} OR id >= ${2 * SEGMENT} AND id < ${2 * SEGMENT + PART} OR id = ${SEGMENT + 3}`);
+    assert.equal(texts.forget(), 0);
     texts.removeRows();
-    assert.equal(texts.index(), 0);
-    texts.addMany(2 * SEGMENT + 3 * PART + 1, 2 * SEGMENT + 4 * PART + 1, (id) => `line ${id}`);
-    assert.equal(texts.index(), 1);
-    assert.deepEqual(['segments', 'parts'].map(texts.count), [1, 3]);
-    assert.deepEqual(texts.candidates('line 70').filter((id) => Number(id) < SEGMENT), []);
+    assert.equal(texts.forget(), 2);
+    assert.deepEqual(['segments', 'parts'].map(texts.count), [1, 2]);
     assert.deepEqual(texts.holding('line 40000').filter((id) => !texts.candidates('line 40000').includes(id)), []);
-    const left = Number(texts.count('trigrams'));
-    texts.takeOut(`id < ${2 * SEGMENT}`);
+    assert.ok(Number(texts.count('trigrams')) > 0);
+    texts.takeOut('true');
     texts.removeRows();
-    texts.addMany(2 * SEGMENT + 4 * PART + 1, 2 * SEGMENT + 5 * PART + 1, (id) => `line ${id}`);
-    texts.index();
-    assert.deepEqual([left > 0, ...['segments', 'trigrams'].map(texts.count)], [true, 0, 0]);
+    assert.equal(texts.forget(), 3);
+    assert.deepEqual(['segments', 'trigrams', 'parts', 'pieces'].map(texts.count), [0, 0, 0, 0]);
+  });
+
+  test('tells how much would be written anew: of a segment no more than all of it', () => {
+    const count = createCountPostings();
+    assert.deepEqual([count(1n, 100), count(2n, 50), count(BigInt(SEGMENT), 7)], [100, 150, 157]);
+    for (let id = 3n; id < 1000n; id += 1n) count(id, 1000);
+    assert.equal(count(-1n, 5), 2 ** 14 + 7 + 5);
   });
 });
