@@ -3,7 +3,7 @@ import type { WebhookResult } from './metrics.ts';
 /** A request that was refused, without any value of it. */
 export interface Refused {
   readonly requestId: string;
-  /** Null where its connection was closed without an answer of its own. */
+  /** What was answered, or would have been where its sender had gone; null where its connection was closed without an answer of its own. */
   readonly status: number | null;
   /** How a webhook request ended; `refused` where it was refused before it had a route. */
   readonly result: Exclude<WebhookResult, 'ok'> | 'refused';

@@ -1,7 +1,7 @@
 /** The proxies of `scripts/proxies/`, each with its file as shipped but for what an operator edits, in front of the service. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { hasOpenssl, makeCertificate, type Certificate } from '../support/certificates.ts';
@@ -38,7 +38,8 @@ const aroundSite = (site: string, folder: string) => `daemon off; master_process
 
 const PROXIES: readonly Proxy[] = [{
   program: 'nginx', version: '-v', file: 'nginx.conf',
-  edit: (text, { certificate, port }) => withCertificate(text, certificate).replace('listen 443', `listen 127.0.0.1:${port}`).replace('inbox.example', 'localhost'),
+  edit: (text, { folder, certificate, port }) => withCertificate(text, certificate).replaceAll('/var/log/nginx', folder)
+    .replace('listen 443', `listen 127.0.0.1:${port}`).replace('inbox.example', 'localhost'),
   run(file, { folder }) {
     writeFileSync(join(folder, 'around.conf'), aroundSite(file, folder));
     return ['-e', 'stderr', '-p', folder, '-c', join(folder, 'around.conf')];
@@ -46,8 +47,8 @@ const PROXIES: readonly Proxy[] = [{
 }, {
   program: 'caddy', version: 'version', file: 'Caddyfile',
   // It would listen on port 80 too, on another one for its administration, and on every address.
-  edit: (text, { certificate, port }) => `{\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.1\n}\n${
-    withCertificate(text, certificate).replace('inbox.example {', `localhost:${port} {`)}`,
+  edit: (text, { certificate, port }) => withCertificate(text, certificate)
+    .replace('{\n', '{\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.1\n').replace('inbox.example {', `localhost:${port} {`),
   run: (file) => ['run', '--adapter', 'caddyfile', '--config', file],
 }, {
   program: 'haproxy', version: '-v', file: 'haproxy.cfg',
@@ -88,7 +89,8 @@ async function startProxy(scope: Scope, proxy: Proxy, change: (text: string) => 
     assert.equal(child.exitCode, null, output);
     return await ask(url, { tls }).catch(() => undefined);
   });
-  return { url, tls };
+  const logs = () => readdirSync(folder).filter((name) => name.endsWith('.log')).map((name) => readFileSync(join(folder, name), 'utf8'));
+  return { url, tls, written: () => [output, ...logs()].join('\n') };
 }
 
 const server = startServerProcess({ after }, { env: { DATABASE_URL: join(temporaryFolder({ after }), 'app.db'), PRIVATE_PORT: '0', READ_TOKEN } });
@@ -142,6 +144,15 @@ for (const proxy of PROXIES) {
     test('the same at the top of a site', async (t) => {
       const { url, tls } = await startProxy(t, proxy, (text) => text.replaceAll('/inbox/', '/'));
       await useAt(t, `${url}/`, tls);
+    });
+
+    test('writes nothing of a query to a log of its own, also where nobody answers', async (t) => {
+      const { url, tls, written } = await startProxy(t, proxy, (text) => text.replace('127.0.0.1:8001', '127.0.0.1:1'));
+      const statuses = await Promise.all(['messages', 'messages/stream', 'nothing'].map(async (path) =>
+        (await ask(`${url}/inbox/${path}?from=%2B49marker&q=marker`, { headers: asReader, tls })).status));
+      assert.ok(statuses.every((status) => status >= 502), statuses.join());
+      if (proxy.program === 'nginx') await waitFor('its log', () => written().includes('GET /inbox/messages 502'));
+      assert.equal(written().includes('marker'), false, written());
     });
 
     test('keeps from reading who is elsewhere, and takes his messages', async (t) => {

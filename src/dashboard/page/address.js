@@ -1,6 +1,6 @@
 /**
  * What is shown, kept in the fragment of the address, so that it survives a reload, can be gone back to, and can be shared. A fragment is
- * sent to nobody: no server and no proxy logs the number or the text that somebody looks for.
+ * sent to nobody. (What it asks the service for has the number and the text, which the service logs nothing of.)
  */
 
 /**

@@ -22,7 +22,6 @@ import { createGateMemory } from './snapshot-gate.ts';
 import { startRemovals } from './writing/removals.ts';
 import { startWriter, type Writer } from './writing/writer.ts';
 
-
 export interface SqliteStorageOptions extends StorageOptions {
   readonly path: string;
 }
@@ -43,7 +42,7 @@ export async function openSqliteStorage(
   const indexing = startIndexer(gated, opened, observer, removals.takenOut);
   const readers = await startReaders(queryTimeoutMs, (readClass, nextJob) =>
     startReader({ ...gated, givesWay: readClass === 'long' }, nextJob, observer));
-  const indexer = await indexing;
+  const [indexer] = await Promise.all([indexing, removals.firstExpired]);
   let { lastStoredAt } = opened;
 
   // What comes of a batch counts also where it comes too late for its senders.

@@ -1,13 +1,15 @@
 /** A backup: a copy that gets its name only once it is whole, and never another one's. */
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, linkSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, linkSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join, parse, resolve } from 'node:path';
 import { StartRefused } from '../../../errors.ts';
 import type { Backup, BackupOptions, CareOptions } from '../../care/options.ts';
+import { adviceFor } from '../file/advice.ts';
 import { resolveDatabasePath } from '../file/path.ts';
 import { copyDatabase, removeCopy } from './copy.ts';
 import { syncName } from './durable.ts';
 
+const MS_PER_SECOND = 1000;
 const MS_PER_DAY = 24 * 60 * 60 * 1000;
 /** Of what has no name yet. */
 const PARTIAL = '.partial';
@@ -30,19 +32,43 @@ export async function backUp(givenPath: string, options: BackupOptions): Promise
   }
 }
 
-/** Throws StartRefused where it is taken, or has no folder. */
-function findTarget(given: string, path: string, now: number): { readonly file: string; readonly isInFolder: boolean } {
+interface Target {
+  readonly file: string;
+  readonly isInFolder: boolean;
+}
+
+/** Throws StartRefused where it is taken, or no file can be there. */
+function findTarget(given: string, path: string, now: number): Target {
   const target = resolve(given);
-  // The image of the service has nothing else that could make one.
-  if (given.endsWith('/') && existsSync(dirname(target)) && !existsSync(target)) mkdirSync(target);
-  const isInFolder = statSync(target, { throwIfNoEntry: false })?.isDirectory() === true;
-  const file = isInFolder ? join(target, nameAt(path, now)) : target;
-  const folder = statSync(dirname(file), { throwIfNoEntry: false });
-  if (folder?.isDirectory() !== true) {
-    throw new StartRefused([`TARGET: the folder ${dirname(file)} does not exist; create it, or name another one`]);
+  try {
+    // The image of the service has nothing else that could make one.
+    if (given.endsWith('/') && existsSync(dirname(target)) && !existsSync(target)) mkdirSync(target);
+    const isInFolder = statSync(target, { throwIfNoEntry: false })?.isDirectory() === true;
+    return { file: isInFolder ? nextNameIn(target, path, now) : requireFree(target, path), isInFolder };
+  } catch (error) {
+    const advice = error instanceof StartRefused ? undefined : adviceFor(error, target);
+    throw advice === undefined ? error : new StartRefused([`TARGET: ${advice}`]);
+  }
+}
+
+/** Two that are begun in the same second have each its own. */
+function nextNameIn(folder: string, path: string, now: number): string {
+  for (let time = now; ; time += MS_PER_SECOND) {
+    const file = join(folder, nameAt(path, time));
+    if (![file, file + PARTIAL].some((name) => existsSync(name))) return file;
+  }
+}
+
+function requireFree(file: string, path: string): string {
+  const folder = dirname(file);
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    throw new StartRefused([`TARGET: the folder ${folder} does not exist; create it, or name another one`]);
+  }
+  if (join(realpathSync(folder), basename(file)).startsWith(`${path}-`)) {
+    throw new StartRefused([`TARGET: ${file} is a name for files that belong to the database; name another one`]);
   }
   if (statSync(file, { throwIfNoEntry: false }) !== undefined) throw taken(file);
-  return { file, isInFolder };
+  return file;
 }
 
 const taken = (file: string) => new StartRefused([`TARGET: ${file} exists; name another one`]);
@@ -84,8 +110,9 @@ function removeOlder(file: string, path: string, before: number): number {
   const oldest = nameAt(path, before);
   const name = RegExp.escape(parse(path).name);
   const form = new RegExp(`^${name}-\\d{4}-\\d\\d-\\d\\dT\\d\\d-\\d\\d-\\d\\dZ\\.db(?:\\.partial(?:-journal)?)?$`);
-  const older = readdirSync(folder).filter((found) => form.test(found) && found < oldest && found !== basename(file));
-  for (const found of older) rmSync(join(folder, found), { force: true });
+  const older = readdirSync(folder, { withFileTypes: true })
+    .filter((found) => found.isFile() && form.test(found.name) && found.name < oldest && found.name !== basename(file));
+  for (const found of older) rmSync(join(folder, found.name), { force: true });
   syncName(file);
   return older.length;
 }

@@ -1,6 +1,6 @@
 /** A copy of a database as it is at one moment, made beside whoever uses it (https://sqlite.org/lang_vacuum.html#vacuuminto). */
 import { fork } from 'node:child_process';
-import { existsSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { setPriority } from 'node:os';
 import { dirname, extname } from 'node:path';
@@ -69,7 +69,7 @@ function bytesInUse(database: DatabaseSync): number {
 }
 
 /** Bytes free for this user on the disk of a file. */
-export function freeBytesBeside(path: string): number {
+function freeBytesBeside(path: string): number {
   const { bavail, bsize } = statfsSync(dirname(path));
   return bavail * bsize;
 }
@@ -93,10 +93,8 @@ export async function copyDatabase(source: string, target: string, options: Copy
   const { signal, names } = options;
   const bytes = inspectSource(source, names.source);
   requireRoom(target, bytes, names.target);
-  if (existsSync(target)) {
-    throw new StartRefused([`${names.target}: ${target} exists: another copy is being made, or was cut off; remove it in that case`]);
-  }
   signal.throwIfAborted();
+  claim(target, names.target);
   // Large sorts spill into temporary files; beside the copy is the one place sure to be writable.
   process.env['SQLITE_TMPDIR'] ??= dirname(target);
   try {
@@ -105,6 +103,20 @@ export async function copyDatabase(source: string, target: string, options: Copy
     removeCopy(target);
     throw error;
   }
+}
+
+/** Makes an empty file, which is the caller's alone, for its owner only. Throws StartRefused where there is one, or none can be made. */
+function claim(target: string, name: string): void {
+  try {
+    closeSync(openSync(target, 'wx', 0o600));
+  } catch (error) {
+    if (existsSync(target)) {
+      throw new StartRefused([`${name}: ${target} exists: another copy is being made, or was cut off; remove it in that case`]);
+    }
+    throw new StartRefused([`${name}: ${adviceFor(error, target) ?? String(error)}`]);
+  }
+  // Of one that was cut off and removed.
+  rmSync(`${target}-journal`, { force: true });
 }
 
 /** Removes a copy that was not made to its end, with the journal that SQLite keeps beside it meanwhile. */

@@ -4,6 +4,7 @@ import type { TellProgress } from '../../care/options.ts';
 import { SELECT_NEWEST } from '../file/generations.ts';
 import { IN_ANY_WAY, isExpiredRow, isVisible } from '../file/hidden.ts';
 import { MATCHES } from '../reading/search.ts';
+import { readPragma } from '../file/upgrade/usable.ts';
 import { BEFORE_ALL_IDS } from '../row-ids.ts';
 
 /**
@@ -29,6 +30,7 @@ export interface Checking {
 /** Each page, each index of a table against it, each UNIQUE and NOT NULL (https://sqlite.org/pragma.html#pragma_integrity_check). */
 export function verifyPages({ database, tell, say }: Checking, schema: 'main' | 'read_index', file: string, bytes: number): void {
   tell(`pages of ${file}`, { unit: 'bytes', done: 0, of: bytes });
+  if (bytes % Number(readPragma(database, 'page_size')) !== 0) say(`${file}: it ends in the middle of a page, as it was cut off`);
   for (const row of database.prepare(`PRAGMA ${schema}.integrity_check(${MOST_FAULTS})`).all()) {
     const said = String(row['integrity_check']);
     for (const line of said === 'ok' ? [] : said.split('\n')) say(`${file}: ${line}`);
@@ -65,6 +67,10 @@ export function verifyMessages({ database, tell, say }: Checking, through: strin
   for (;;) {
     const row = step.get(through ?? last, ...samples, last);
     if (typeof row?.['last'] !== 'string') break;
+    if (BigInt(row['last']) <= BigInt(last)) {
+      say(`the database: sequence ${row['last']} comes after ${last}, so not all messages could be looked at`);
+      break;
+    }
     last = row['last'];
     messages += Number(row['messages']);
     indexed += Number(row['indexed']);

@@ -43,6 +43,7 @@ export function openForWriting(
       throw new StartRefused([`DATABASE_URL: ${path} cannot use write-ahead logging; put it on a local file system`]);
     }
     checkpointAll(database, path);
+    requireWholePages(database, path);
     makeUsable(database, usable, notice);
     // Durable before it counts as done, and no reason for a large log.
     checkpointAll(database, path);
@@ -53,6 +54,12 @@ export function openForWriting(
     if (advice === undefined) throw error;
     throw new StartRefused([`DATABASE_URL: ${advice}`]);
   }
+}
+
+/** SQLite takes what is missing of the last page for zeros, and finds no fault with it. Throws StartRefused. */
+function requireWholePages(database: DatabaseSync, path: string): void {
+  if (statSync(path).size % Number(readPragma(database, 'page_size')) === 0) return;
+  throw new StartRefused([`DATABASE_URL: ${path} ends in the middle of a page, as it was cut off; restore a backup`]);
 }
 
 /** Its first write shows whether the database takes any. */

@@ -25,7 +25,7 @@ export interface IndexWriter {
   takenOut(): TakenOut;
   /** Makes the texts of the next part searchable, in one transaction; false where it is not full. Throws SQLite's errors. */
   indexNextPart(): boolean;
-  /** Gives up the next part of the text index of which no row is left, in one transaction; false where there is none. Throws SQLite's errors. */
+  /** Gives up the next part of the text index that no row is left of, in one transaction; false without one. Throws SQLite's errors. */
   forgetTexts(): boolean;
   /** How many messages are in the index, and how many hidden ones are not. */
   accountedFor(): number;

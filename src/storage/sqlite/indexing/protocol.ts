@@ -10,7 +10,7 @@ export interface IndexerRequest {
 export type IndexerMessage =
   /** It is about to open the index. */
   | { readonly kind: 'started' }
-  /** How many messages are in the index, or have vanished and are not, when it was opened, while it is brought up to date, and when it is. */
+  /** How many messages are in the index, or have vanished and are not: when it was opened, while it is brought up to date, and then. */
   | { readonly kind: 'opened' | 'indexing' | 'indexed'; readonly indexed: number }
   /** Up to where those that have vanished are out: told before anything else is taken in, which may fail. */
   | { readonly kind: 'takenOut'; readonly takenOut: TakenOut }

@@ -59,7 +59,7 @@ const SCHEMA = `
   ${CREATE_TEXT_INDEX}
   PRAGMA user_version = ${INDEX_VERSION};`;
 
-/** What the text index is of. Rows are never added below the newest one that is in the index; erased ones are taken out once, before they go. */
+/** What the text index is of. No row comes below the newest one that is in the index; erased ones are taken out once, before they go. */
 export const TEXTS: TextSource = {
   table: 'inbox_file.messages', completeThrough: '(SELECT indexed_through FROM progress)',
   isGone: 'id IN (SELECT id FROM inbox_file.hidden)',

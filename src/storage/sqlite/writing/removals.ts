@@ -8,6 +8,8 @@ import type { Writer } from './writer.ts';
 
 /** How often it is looked what has to vanish, and how soon what failed is tried again. */
 const LOOK_EVERY_MS = 1000;
+/** Half a million messages are hidden by then. More must not keep the port closed. */
+const WAIT_FOR_EXPIRY_MS = 500;
 /** After a step that removes rows the writer is left to others for so many times as long as that took. */
 const REST_FACTOR = 3;
 /** A step waits so long for a lock of another process, and so often looks whether it is free. */
@@ -16,6 +18,8 @@ const LOCKED_RETRY_MS = 50;
 
 /** What decides when messages are hidden and when their rows are removed, a step of the writer at a time. */
 export interface Removals {
+  /** Resolves once what has expired while nothing ran is hidden, could not be, or takes longer. */
+  readonly firstExpired: Promise<void>;
   readonly erase: Storage['erase'];
   /** Tells up to where hidden messages are not in the read index: their rows can go. */
   takenOut(takenOut: TakenOut): void;
@@ -56,9 +60,11 @@ export function startRemovals({ step, retention, now, onHidden, observer }: Remo
       isExpiring = false;
     }
   }
+  const firstExpired = Promise.race([expire(), delay(WAIT_FOR_EXPIRY_MS, undefined, { ref: false })]);
   const timer = setInterval(() => void expire(), LOOK_EVERY_MS);
 
   return {
+    firstExpired,
     async erase(which: Erasure, requestId: string) {
       let messages = 0;
       let progress: ErasureProgress | null = null;

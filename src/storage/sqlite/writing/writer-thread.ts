@@ -166,7 +166,10 @@ function createStep(database: DatabaseSync, remembered: Remembered): (step: Remo
     const { kind } = step;
     if (kind !== 'erase') remembered.forgetSome(step.now);
     switch (kind) {
-      case 'expire': return { ...(step.before === null ? { messages: 0, isDone: true } : hiding.expire(step.before, step.now)), progress: null };
+      case 'expire': {
+        const { before, now } = step;
+        return { ...(before === null ? { messages: 0, isDone: true } : hiding.expire(before, now)), progress: null };
+      }
       case 'erase': {
         const erased = hiding.erase(step);
         return { ...erased, isDone: erased.progress === null };

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test, type TestContext } from 'node:test';
 import { runCommand, startCommand } from '../../../support/command.ts';
@@ -111,6 +111,8 @@ describe('a backup', { concurrency: 2 }, () => {
     const old = ['app-2020-01-01T00-00-00Z.db', 'app-2020-01-01T00-00-00Z.db.partial', 'app-2020-01-01T00-00-00Z.db.partial-journal'];
     const others = ['app-2020-01-01.db', 'other-2020-01-01T00-00-00Z.db', `app-${new Date().toISOString().slice(0, 10)}T00-00-00Z.db`];
     for (const name of [...old, ...others]) writeFileSync(join(folder, name), '');
+    others.push('app-2019-01-01T00-00-00Z.db');
+    mkdirSync(join(folder, 'app-2019-01-01T00-00-00Z.db'));
     const { status, last } = await runCommand(t, 'backup', path, [`${folder}/`, '--keep-days', '7']);
     assert.equal(status, 0);
     const name = String(last['file']).slice(folder.length + 1);
@@ -144,6 +146,38 @@ describe('a backup', { concurrency: 2 }, () => {
     await waitFor('a short log', () => statSync(`${path}-wal`).size < MEBIBYTE);
     server.child.kill('SIGTERM');
     assert.equal((await server.ended).code, 0);
+  });
+});
+
+describe('backups that are begun at the same moment', () => {
+  const hashOf = (file: string) => createHash('sha256').update(readFileSync(file)).digest('hex');
+
+  test('into one folder are each whole, under names of their own', async (t) => {
+    const path = await makeDatabase(t);
+    enlarge(path, 8);
+    const folder = temporaryFolder(t);
+    const ended = await Promise.all(Array.from({ length: 4 }, () => runCommand(t, 'backup', path, [folder])));
+    const made = ended.filter(({ status }) => status === 0).map(({ last }) => last);
+    assert.ok(made.length > 0);
+    for (const { status, last } of ended) {
+      assert.ok(status === 0 || /exists: another copy is being made/.test(problemsOf(last)) || /exists; name another/.test(problemsOf(last)), JSON.stringify(last));
+    }
+    for (const { file, sha256 } of made) assert.equal(hashOf(String(file)), sha256);
+    assert.deepEqual(readdirSync(folder).toSorted(), made.map(({ file }) => basename(String(file))).toSorted());
+  });
+
+  test('to one name are one backup, and the others say that it is being made', async (t) => {
+    const path = await makeDatabase(t);
+    enlarge(path, 8);
+    const target = join(temporaryFolder(t), 'copy.db');
+    const ended = await Promise.all(Array.from({ length: 4 }, () => runCommand(t, 'backup', path, [target])));
+    const [made, ...others] = ended.toSorted((a, b) => Number(a.status) - Number(b.status));
+    assert.deepEqual([made?.status, made?.last['sha256']], [0, hashOf(target)]);
+    for (const { status, last } of others) {
+      assert.equal(status, 1);
+      assert.match(problemsOf(last), /^TARGET: .* exists/);
+    }
+    assert.deepEqual(readdirSync(dirname(target)), ['copy.db']);
   });
 });
 
@@ -185,10 +219,15 @@ describe('a backup is refused', { concurrency: 2 }, () => {
     const folder = temporaryFolder(t);
     const taken = join(folder, 'taken.db');
     for (const file of [taken, join(folder, 'cut-off.db.partial')]) writeFileSync(file, 'mine');
+    symlinkSync('loop', join(folder, 'loop'));
     const cases: [string[], RegExp][] = [
       [[taken], /^TARGET: .*taken\.db exists; name another one$/],
       [[join(folder, 'cut-off.db')], /^TARGET: .*cut-off\.db\.partial exists: another copy is being made, or was cut off; remove it/],
       [[join(folder, 'no/copy.db')], /^TARGET: the folder .*\/no does not exist; create it/],
+      [[join(folder, 'x'.repeat(300))], /^TARGET: .* has too long a name/], [[join(folder, 'loop/copy.db')], /^TARGET: .* links that lead to each other/],
+      [[`${taken}/copy.db`], /^TARGET: the folder .*taken\.db does not exist/],
+      ...['-journal', '-index', '-index-journal', '-wal', '-lock'].map((suffix): [string[], RegExp] =>
+        [[path + suffix], /^TARGET: .* is a name for files that belong to the database/]),
       [[join(folder, 'copy.db'), '--keep-days', '7'], /^--keep-days wants a folder/],
       [[], /^the arguments are TARGET/], [[''], /^the arguments are/], [[folder, folder], /^the arguments are/],
       [[folder, '--keep-days', '0'], /^the arguments are/], [[folder, '--force'], /^the arguments are/],
@@ -198,7 +237,7 @@ describe('a backup is refused', { concurrency: 2 }, () => {
       assert.deepEqual([status, last['event']], [1, 'backup_refused'], args.join(' '));
       assert.match(problemsOf(last), problem);
     }
-    assert.deepEqual(readdirSync(folder).toSorted(), ['cut-off.db.partial', 'taken.db']);
+    assert.deepEqual(readdirSync(folder).toSorted(), ['cut-off.db.partial', 'loop', 'taken.db']);
     assert.equal(readFileSync(taken, 'utf8'), 'mine');
   });
 

@@ -1,6 +1,6 @@
 /** `verify.js`: says in words what is wrong with a database or its read index, and nothing where nothing is. */
 import assert from 'node:assert/strict';
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, describe, test, type TestContext } from 'node:test';
@@ -70,6 +70,17 @@ function rootPageOf(path: string, name: string): number {
   const page = Number(database.prepare('SELECT rootpage FROM sqlite_schema WHERE name = ?').get(name)?.['rootpage']);
   database.close();
   return page;
+}
+
+/** All cells of the last page of messages, which stand behind the pointers to them (https://sqlite.org/fileformat2.html#b_tree_pages). */
+function zeroLastMessages(path: string): void {
+  const database = new DatabaseSync(path);
+  const { page } = database.prepare("SELECT max(pageno) AS page FROM dbstat WHERE name = 'messages' AND pagetype = 'leaf'").get() ?? {};
+  database.close();
+  const bytes = readFileSync(path);
+  const begin = (Number(page) - 1) * 4096;
+  bytes.fill(0, begin + 8 + 2 * bytes.readUInt16BE(begin + 3), begin + 4096);
+  writeFileSync(path, bytes);
 }
 
 /** Opens the storage until no row is left of what is hidden. */
@@ -209,6 +220,25 @@ describe('it is said what is wrong', () => {
       assert.deepEqual([last['event'], last['problems']], ['verification_failed', problems.length]);
       assert.ok(problems.some((problem) => problem.startsWith(suffix === '' ? 'the database: ' : 'the read index: ')), problems.join('\n'));
       for (const line of lines) assert.doesNotMatch(JSON.stringify(line), /Text number|"\+1|m\d{3}/);
+    });
+  }
+
+  const DAMAGED: Record<string, [(path: string) => void, RegExp]> = {
+    'that is cut off by one byte': [
+      (path) => truncateSync(path, statSync(path).size - 1), /^the database: it ends in the middle of a page, as it was cut off$/m,
+    ],
+    'with zeros in the place of messages, which has their order begin again': [zeroLastMessages, /^the database: sequence .* comes after/m],
+  };
+  for (const [what, [strike, problem]] of Object.entries(DAMAGED)) {
+    test(`in a database ${what}`, async (t) => {
+      const path = join(temporaryFolder(t), 'app.db');
+      const storage = await openTestStorage(t, path);
+      for (let index = 0; index < 200; index += 1) await storage.append(message({ message_id: `m${index}`, text: 'x'.repeat(100) }));
+      await storage.close();
+      strike(path);
+      const said: string[] = [];
+      await verify(path, { tell() {}, say: (line) => said.push(line) });
+      assert.match(said.join('\n'), problem);
     });
   }
 

@@ -92,3 +92,13 @@ test('the key of the ids stays, and another database has another', async (t) => 
   assert.equal(keyOf(inbox), key);
   assert.notEqual(keyOf(other), key);
 });
+
+test('what has expired while nothing ran is in no answer, from the first on', async (t) => {
+  const inbox = createInbox(t);
+  const before = await inbox.open();
+  await before.append(message());
+  await before.close();
+  inbox.advance(DAY + 1);
+  const storage = await inbox.open();
+  assert.deepEqual([(await storage.list({ limit: 1, offset: 0 })).total, (await storage.stats()).total], [0, 0]);
+});
