@@ -61,7 +61,10 @@ describe('the state of the service', () => {
 
   test('is degraded while the index is made', async (t) => {
     const reason = 'the read index is being made: 42 % of the messages are in it';
-    const app = await startTestApp(t, {}, async (options) => ({ ...await openStorage(options), degraded: () => [reason], indexLag: () => 5800 }));
+    // The app of a test starts once its storage is readable.
+    let reasons: readonly string[] = [];
+    const app = await startTestApp(t, {}, async (options) => ({ ...await openStorage(options), degraded: () => reasons, indexLag: () => 5800 }));
+    reasons = [reason];
     await fill(app, 0, 12);
     const page = await open(t, app);
     await says(page, 'readiness', `Ready; ${reason}`);
