@@ -6,7 +6,7 @@ import { describe, test } from 'node:test';
 import { startTestApp, type TestApp } from '../../support/app.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 import type { Page } from '../browser.ts';
-import { click, ids, isLive, NARROW, open, picture, rowHeights, says, setValue, shows, startFilled, textOf, topOf } from '../support.ts';
+import { click, ids, isLive, MIDDLE, NARROW, open, picture, rowHeights, says, setValue, shows, startFilled, textOf, topOf, WIDE } from '../support.ts';
 
 const clear = (page: Page) => click(page, '#filters button[type=reset]');
 
@@ -126,6 +126,21 @@ describe('the list', () => {
     await says(page, 'count', '2 messages');
     assert.equal(await textOf(page, 'from-problem'), '');
     assert.deepEqual(await ids(page), ['m8', 'm1']);
+    assert.deepEqual(page.problems, []);
+  });
+
+  test('shows the longest number of a sender in full, on every screen', async (t) => {
+    const longest = '+919876543210123';
+    const page = await open(t, await startFilled(t, 3), `#from=${encodeURIComponent(longest)}`);
+    await says(page, 'count', '0 messages');
+    for (const viewport of [NARROW, MIDDLE, WIDE]) {
+      await page.setViewport(viewport);
+      // With the button that empties the field, which stands there once the field has the focus.
+      await page.evaluate("document.getElementById('from').focus()");
+      assert.equal(await page.evaluate("(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)(document.getElementById('from'))"), true,
+        `${longest} fits ${viewport.width} pixels`);
+    }
+    await picture(page, 'longest-sender');
     assert.deepEqual(page.problems, []);
   });
 
