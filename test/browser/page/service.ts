@@ -11,11 +11,17 @@ import { readEvents } from '../../support/event-stream.ts';
 import { SECRET } from '../../support/messages.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 import type { Page } from '../browser.ts';
-import { fill, ids, open, picture, says, setValue, shows, textOf } from '../support.ts';
+import { fill, ids, MIDDLE, NARROW, open, picture, says, setValue, shows, textOf, WIDE } from '../support.ts';
 
 const bodyText = async (page: Page) => String(await page.evaluate('document.body.innerText'));
 const runCommand = async (page: Page, secret: string) =>
   promisify(execFile)('sh', ['-c', String(await textOf(page, 'command'))], { env: { ...process.env, WEBHOOK_SECRET: secret } });
+
+/** Its width and its distance from the field. */
+const FOCUS_RING_PX = 4;
+/** Whether the last of the states ends where the header does, and where the first does, if that stands above it. */
+const AT_THE_RIGHT = `((header, first, last) => Math.abs(last.right - header.right) < 1 && (first.bottom > last.top || Math.abs(first.right - header.right) < 1))(
+  ...['header', '#readiness', '#connection'].map((part) => document.querySelector(part).getBoundingClientRect()))`;
 
 describe('the page of an empty inbox', () => {
   test('says what to do first, and that command works as it is', async (t) => {
@@ -56,6 +62,10 @@ describe('the state of the service', () => {
     await app.stop();
     await shows(page, 'The service does not answer');
     await shows(page, 'Not connected, trying again');
+    for (const viewport of [NARROW, MIDDLE, WIDE]) {
+      await page.setViewport(viewport);
+      assert.equal(await page.evaluate(AT_THE_RIGHT), true, `the states stand at the right of ${viewport.width} pixels`);
+    }
     await picture(page, 'gone');
   });
 
@@ -169,6 +179,10 @@ describe('a page that needs a token', () => {
     };
     await enter('wrong');
     await shows(page, 'That token is not accepted.');
+    const distances = `['#token-form label', '#token', '#token-problem'].map((part) => document.querySelector(part).getBoundingClientRect())
+      .map(({ top }, index, parts) => (index === 0 ? Infinity : top - parts[index - 1].bottom))`;
+    assert.equal(await page.evaluate(`Math.min(...${distances}) > ${FOCUS_RING_PX}`), true, 'the ring of the focus covers nothing');
+    assert.equal(await page.evaluate(AT_THE_RIGHT), true);
     await picture(page, 'token-refused');
     await enter('the-token-of-readers');
     await shows(page, 'for readers only');
