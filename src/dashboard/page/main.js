@@ -43,6 +43,8 @@ let shown;
 /** @type {number | undefined} */
 let overviewSoon;
 let isReady = false;
+/** Whether it answers at all. */
+let isGone = false;
 let isLive = false;
 /** How requests may be signed. */
 const schemes = showCommand().catch(() => ['x-signature']);
@@ -95,6 +97,7 @@ function showEmpty() {
 /** @returns {{ text: string, refusedRequests: string }} The second as the text of a link, or empty. */
 function describeEmpty() {
   if (!canMatch()) return { text: 'Mend the sender, or clear the filters.', refusedRequests: '' };
+  if (isGone || problems.has('list')) return { text: 'What is in the inbox now is not known.', refusedRequests: '' };
   if (isFiltered()) return { text: 'No message matches. Clear the filters to see all.', refusedRequests: '' };
   if (isReady && list.isEmpty()) sending.open = true;
   const count = refusedCount.textContent;
@@ -111,6 +114,7 @@ function followStream() {
       setText(connection, STATES[state]);
       connection.className = STATE_CLASSES[state];
       const isNow = state === 'live' && !isLive;
+      if (state === 'lost' && isLive) void askWhetherReady();
       isLive = state === 'live';
       if (!isNow) return;
       if (problems.size > 0) void catchUp();
@@ -134,9 +138,12 @@ const refreshRefused = () => keep('refusals', async () => {
 });
 
 async function askWhetherReady() {
-  const wasReady = isReady;
-  isReady = await refreshReadiness();
-  if (isReady !== wasReady && !content.hidden) showEmpty();
+  const readiness = await refreshReadiness();
+  isReady = readiness === 'ready';
+  isGone = readiness === 'gone';
+  // Figures of a service that is gone are of the past.
+  content.classList.toggle('stale', isGone);
+  if (!content.hidden) showEmpty();
 }
 
 /** Asks for what is beside the list, and again for what is not up to date. */

@@ -5,17 +5,25 @@ import { element, grouped, make, setText } from './dom.js';
 const readiness = element('readiness', HTMLElement);
 const line = element('service', HTMLElement);
 
-/** Asks whether the service is ready, shows that or why not, and returns it. Never rejects. */
+/**
+ * Asks whether the service is ready, and shows that or why not; what it runs on is shown no longer where it does not answer. Never rejects.
+ * @returns {Promise<'ready' | 'not ready' | 'gone'>}
+ */
 export async function refreshReadiness() {
   try {
     const response = await request('health/ready', { alsoFine: 503 });
     const { reasons = [], degraded = [] } = await response.json();
     if (response.status !== 200) show('bad', `Not ready: ${reasons.join('; ')}`);
     else show(degraded.length === 0 ? 'good' : 'fair', ['Ready', ...degraded].join('; '));
-    return response.status === 200;
+    return response.status === 200 ? 'ready' : 'not ready';
   } catch (error) {
-    show('bad', error instanceof Refused ? `Not ready: ${error.message}` : 'The service does not answer');
-    return false;
+    if (error instanceof Refused) {
+      show('bad', `Not ready: ${error.message}`);
+      return 'not ready';
+    }
+    show('bad', 'No answer');
+    line.replaceChildren();
+    return 'gone';
   }
 }
 

@@ -62,6 +62,11 @@ describe('the state of the service', () => {
     await app.stop();
     await shows(page, 'The service does not answer');
     await shows(page, 'Not connected, trying again');
+    await says(page, 'empty', 'What is in the inbox now is not known.');
+    await says(page, 'service', '');
+    await says(page, 'readiness', 'No answer');
+    assert.equal((await bodyText(page)).match(/does not answer/g)?.length, 1);
+    assert.equal(await page.evaluate("document.getElementById('content').classList.contains('stale')"), true);
     for (const viewport of [NARROW, MIDDLE, WIDE]) {
       await page.setViewport(viewport);
       assert.equal(await page.evaluate(AT_THE_RIGHT), true, `the states stand at the right of ${viewport.width} pixels`);
@@ -96,10 +101,13 @@ describe('the state of the service', () => {
     await setValue(page, 'q', 'invoice');
     await says(page, 'problem', 'The service does not answer.');
     await shows(page, 'Not connected, trying again');
+    await says(page, 'service', '');
     const again = await startTestApp(t, { DATABASE_URL: databasePath, PORT: String(before.port) });
     await shows(page, 'Live');
     await says(page, 'problem', '');
     assert.deepEqual(await ids(page), ['m20', 'm10', 'm0']);
+    await page.until("document.querySelectorAll('#service li').length > 1");
+    await page.until("!document.getElementById('content').classList.contains('stale')");
     await again.send({ message_id: 'after', text: 'an invoice again' });
     await shows(page, 'an invoice again');
     await says(page, 'readiness', 'Ready');
