@@ -43,7 +43,10 @@ export async function request(path, { signal, headers = {}, alsoFine } = {}) {
  * What went wrong, in words for whoever looks at the page.
  * @param {unknown} error Of `request`.
  */
-export const reasonOf = (error) => (error instanceof Refused ? error.message : 'The service does not answer.');
+export const reasonOf = (error) => (error instanceof Refused ? asSentence(error.message) : 'The service does not answer.');
+
+/** @param {string} text */
+const asSentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
 
 /** @param {Response} response */
 async function detailOf(response) {

@@ -91,5 +91,7 @@ function makeEntry({ at, status, remote_address, request_id }, title) {
   const cells = [
     makeRelativeTime(at), status === null ? 'none' : String(status), title, remote_address ?? 'not known', request_id,
   ];
-  return make('tr', '', ...cells.map((cell) => make('td', '', cell)));
+  const row = make('tr', '', ...cells.map((cell) => make('td', '', cell)));
+  row.children[2]?.setAttribute('title', title);
+  return row;
 }

@@ -6,7 +6,7 @@ import { startTestApp } from '../../support/app.ts';
 import { message, sign } from '../../support/messages.ts';
 import { waitFor } from '../../support/wait.ts';
 import type { Page } from '../browser.ts';
-import { click, open, picture, says, shows } from '../support.ts';
+import { click, open, picture, says, shows, WIDE } from '../support.ts';
 
 /** The title of each cause that is shown, with what is said of it. */
 const causes = async (page: Page): Promise<readonly { title: string; text: string }[]> => JSON.parse(String(await page.evaluate(`JSON.stringify(
@@ -57,7 +57,21 @@ describe('the refused requests', () => {
     ]);
     assert.match(shown[1]?.text ?? '', /message_id has to have at least 1 character.*from has to be a number with \+.*ts has to be a UTC time such as/);
     assert.match(shown[6]?.text ?? '', /a header that is accepted here \(X-Signature\)/);
+    for (const width of [360, 500, 768, 1280]) {
+      await page.setViewport({ width, height: 800 });
+      assert.equal(await page.evaluate("(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)(document.getElementById('refusals'))"), true,
+        `the table fits ${width} pixels`);
+      const table = (await page.accessibilityTree()).filter(({ role }) => role === 'columnheader' || role === 'row' || role === 'cell');
+      assert.equal(table.length, 5 + 8 + 7 * 5, `it is a table in ${width} pixels`);
+    }
+    assert.match(String(await page.evaluate("document.querySelector('#refusals-list tr:nth-child(2) td:nth-child(3)').title")),
+      /^The message is not valid; .*from has to be a number/);
     await picture(page, 'refused');
+    await page.setViewport({ width: 500, height: 800 });
+    await page.evaluate("document.getElementById('refusals').scrollIntoView()");
+    await page.screenshot('refused-table-500');
+    await page.setViewport({ ...WIDE, height: 1600 });
+    await page.screenshot('refused-table-1280');
     // One that comes while it is looked at is shown by itself, and moves its cause to the top.
     await post(body, {});
     await page.until("document.querySelector('#causes h3').textContent === 'No signature'");
@@ -82,6 +96,11 @@ describe('the refused requests', () => {
     const page = await open(t, app, '#view=refused');
     await shows(page, 'Nothing was refused since this service started.');
     assert.equal(await page.evaluate("document.getElementById('refused-count').textContent"), '');
+    const gaps = await page.evaluate(`(({ children: [heading, ...parts] }) => {
+      const below = parts.find((part) => part.offsetHeight > 0);
+      return below.getBoundingClientRect().top - heading.getBoundingClientRect().bottom - parseFloat(getComputedStyle(below.parentElement).rowGap);
+    })(document.getElementById('refused-view'))`);
+    assert.ok(Number(gaps) < 1, `no gap but one is below the heading: ${gaps}`);
     await picture(page, 'refused-none');
     assert.deepEqual(page.problems, []);
   });

@@ -123,6 +123,7 @@ describe('a page elsewhere', () => {
     await page.goTo(`http://rebound.example.com:${app.port}`);
     await shows(page, 'ALLOWED_HOSTS');
     await shows(page, 'Not connected, trying again');
+    assert.match(String(await page.evaluate("document.getElementById('problem').textContent")), /^[A-Z].*\.$/);
     assert.doesNotMatch(String(await page.evaluate('document.documentElement.outerHTML')), /not for strangers/);
     await picture(page, 'unknown-host');
   });
