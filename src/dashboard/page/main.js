@@ -7,7 +7,7 @@ import { checkFilters, isFiltered, readFilters, watchFilters, writeFilters } fro
 import { createList } from './messages.js';
 import { showView, watchLinks } from './navigation.js';
 import { refreshOverview } from './overview.js';
-import { countOf, refreshRefusals } from './refusals.js';
+import { countOf, markSeen, refreshRefusals } from './refusals.js';
 import { focusRow, watchRows } from './rows.js';
 import { showCommand } from './sending.js';
 import { refreshReadiness, refreshService } from './service.js';
@@ -45,6 +45,8 @@ let overviewSoon;
 let isReady = false;
 /** Whether it answers at all. */
 let isGone = false;
+/** How many requests were refused, seen or not, as it is written. */
+let refusedInAll = '';
 let isLive = false;
 /** How requests may be signed. */
 const schemes = showCommand().catch(() => ['x-signature']);
@@ -58,6 +60,7 @@ function showPlace() {
   const former = shown;
   shown = place;
   showView(place);
+  if (former?.view === 'refused' && place.view !== 'refused') leaveRefused();
   writeFilters(place);
   if (place.q !== former?.q || place.from !== former.from || place.since !== former.since) void showFiltered();
   void showDetail(place.message, (error) => refused('list', error));
@@ -100,10 +103,9 @@ function describeEmpty() {
   if (isGone || problems.has('list')) return { text: 'What is in the inbox now is not known.', refusedRequests: '' };
   if (isFiltered()) return { text: 'No message matches. Clear the filters to see all.', refusedRequests: '' };
   if (isReady && list.isEmpty()) sending.open = true;
-  const count = refusedCount.textContent;
   return {
-    text: `The inbox is empty.${isReady ? ' Send a first message: the command is below.' : ''}${count === '' ? '' : ' '}`,
-    refusedRequests: count === '' ? '' : `${count} refused: see why.`,
+    text: `The inbox is empty.${isReady ? ' Send a first message: the command is below.' : ''}${refusedInAll === '' ? '' : ' '}`,
+    refusedRequests: refusedInAll === '' ? '' : `${refusedInAll} refused: see why.`,
   };
 }
 
@@ -133,9 +135,18 @@ function followStream() {
 }
 
 const refreshRefused = () => keep('refusals', async () => {
-  setText(refusedCount, countOf(await refreshRefusals(await schemes)));
+  const { all, unseen } = await refreshRefusals(await schemes);
+  refusedInAll = countOf(all);
+  setText(refusedCount, countOf(unseen));
   showEmpty();
 });
+
+/** What was looked at is counted no longer. */
+function leaveRefused() {
+  markSeen();
+  setText(refusedCount, '');
+  void refreshRefused();
+}
 
 async function askWhetherReady() {
   const readiness = await refreshReadiness();
@@ -243,6 +254,9 @@ pause.addEventListener('click', () => {
   if (!isPaused()) void load();
 });
 addEventListener('popstate', showPlace);
+addEventListener('pagehide', () => {
+  if (shown?.view === 'refused') markSeen();
+});
 setInterval(() => {
   if (document.hidden) return;
   void askWhetherReady();

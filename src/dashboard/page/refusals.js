@@ -11,6 +11,8 @@ import { makeRelativeTime } from './time.js';
 const MOST_KEPT = 200;
 /** Addresses that are named of a cause; of more there is the number. */
 const NAMED_ADDRESSES = 3;
+/** When the last one came that was seen in this tab: in RFC 3339, as the service writes each, so that the text sorts by time. */
+const SEEN_KEY = 'refused-seen';
 
 const summary = element('refused-summary', HTMLElement);
 const causes = element('causes', HTMLElement);
@@ -20,9 +22,16 @@ const empty = element('refused-empty', HTMLElement);
 
 /** The request that is shown on top: nothing is drawn anew where none has come since. @type {string | undefined} */
 let newest;
+/** When that came; empty where there is none. */
+let newestAt = '';
+
+/** Takes what is shown for seen. */
+export const markSeen = () => {
+  if (newestAt !== '') sessionStorage.setItem(SEEN_KEY, newestAt);
+};
 
 /**
- * Asks for them, shows them, and returns how many there are. Rejects with Refused.
+ * Asks for them, shows them, and returns how many there are, and how many of them came after what was seen. Rejects with Refused.
  * @param {string[]} schemes How requests may be signed here.
  */
 export async function refreshRefusals(schemes) {
@@ -30,7 +39,10 @@ export async function refreshRefusals(schemes) {
   const { items } = await (await request('refusals')).json();
   empty.hidden = items.length > 0;
   all.hidden = items.length === 0;
-  if (items[0]?.request_id === newest && newest !== undefined) return items.length;
+  newestAt = items[0]?.at ?? '';
+  const seen = sessionStorage.getItem(SEEN_KEY) ?? '';
+  const counts = { all: items.length, unseen: items.filter(({ at }) => at > seen).length };
+  if (items[0]?.request_id === newest && newest !== undefined) return counts;
   newest = items[0]?.request_id;
   setText(summary, items.length === 0 ? '' : items.length < MOST_KEPT ? 'All since the service started' : `The last ${MOST_KEPT}`);
   const kinds = kindsOf(items, schemes);
@@ -38,7 +50,7 @@ export async function refreshRefusals(schemes) {
   const titles = new Map(kinds.flatMap(({ title, faults, refusals }) =>
     refusals.map((refusal) => /** @type {const} */ ([refusal, [title, ...faults].join('; ')]))));
   rows.replaceChildren(...items.map((refusal) => makeEntry(refusal, titles.get(refusal) ?? '')));
-  return items.length;
+  return counts;
 }
 
 /**

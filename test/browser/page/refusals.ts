@@ -91,6 +91,33 @@ describe('the refused requests', () => {
     assert.deepEqual(page.problems, []);
   });
 
+  test('are counted until they have been looked at', async (t) => {
+    const app = await startTestApp(t);
+    const refuse = () => app.post('{}', { 'X-Signature': 'wrong' });
+    await refuse();
+    await refuse();
+    const page = await open(t, app);
+    await says(page, 'refused-count', '2');
+    await click(page, '#view-refused');
+    await page.until("!document.getElementById('refused-view').hidden");
+    assert.equal(await page.evaluate("document.getElementById('refused-count').textContent"), '2');
+    await click(page, '#view-messages');
+    await page.until("!document.getElementById('messages-view').hidden");
+    assert.equal(await page.evaluate("document.getElementById('view-refused').textContent.trim()"), 'Refused');
+    await shows(page, '2 refused: see why.');
+    await page.reload();
+    await shows(page, '2 refused: see why.');
+    assert.equal(await page.evaluate("document.getElementById('refused-count').textContent"), '');
+    await refuse();
+    await says(page, 'refused-count', '1');
+    await click(page, '#view-refused');
+    await page.until("document.querySelectorAll('#refusals-list tr').length === 3");
+    await page.reload();
+    await shows(page, 'All since the service started');
+    assert.equal(await page.evaluate("document.getElementById('refused-count').textContent"), '');
+    assert.deepEqual(page.problems, []);
+  });
+
   test('are none at first', async (t) => {
     const app = await startTestApp(t);
     const page = await open(t, app, '#view=refused');
