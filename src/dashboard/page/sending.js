@@ -24,9 +24,16 @@ export async function showCommand() {
     url.port = String(port);
     note.textContent = ' The webhook has a port of its own: where that is reached by another name, put it in.';
   }
-  command.textContent = schemes.includes('x-signature') ? withXSignature(url.href) : withStandardWebhooks(url.href);
+  command.textContent = inSubshell(schemes.includes('x-signature') ? withXSignature(url.href) : withStandardWebhooks(url.href));
   return schemes;
 }
+
+/**
+ * In a shell of its own, which ends where the secret is not set: one that is typed into goes on with the next line.
+ * @param {string} lines
+ */
+const inSubshell = (lines) => `(: "\${WEBHOOK_SECRET:?set it to the secret of the service first}"
+${lines})`;
 
 const BODY = `body='{"message_id":"test-'$(date +%s)'","from":"+919876543210","to":"+14155550100",'
 body=$body'"ts":"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'","text":"Hello from curl"}'`;

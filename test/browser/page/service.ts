@@ -31,6 +31,12 @@ describe('the page of an empty inbox', () => {
     await shows(page, 'Ready');
     await page.until("document.getElementById('sending').open");
     await picture(page, 'empty');
+    // As it is pasted, line by line.
+    const shell = promisify(execFile)('sh', ['-i'], { env: { ...process.env, WEBHOOK_SECRET: '' } });
+    shell.child.stdin?.end(`${String(await textOf(page, 'command'))}\nexit 0\n`);
+    const pasted = await shell;
+    assert.match(pasted.stderr, /WEBHOOK_SECRET: set it to the secret of the service first/);
+    assert.doesNotMatch(pasted.stdout, /HTTP/);
     assert.match((await runCommand(page, SECRET)).stdout, /^HTTP\/1\.1 200 OK/);
     await shows(page, 'Hello from curl');
     await says(page, 'total', '1');
