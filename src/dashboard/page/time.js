@@ -1,5 +1,5 @@
 /** How times are told: how long ago by the clock of the service, with the exact time at hand. */
-import { make } from './dom.js';
+import { make, setText } from './dom.js';
 
 const SECOND_MS = 1000;
 const MINUTE_MS = 60 * SECOND_MS;
@@ -7,6 +7,7 @@ const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 /** Longer ago, a date says more. */
 const RELATIVE_DAYS = 30;
+const DATE_CHARACTERS = 'yyyy-mm-dd'.length;
 const RENEW_EVERY_MS = 5 * SECOND_MS;
 /** As exact as a `Date` header and its way here. */
 const NOW_MS = 5 * SECOND_MS;
@@ -32,13 +33,16 @@ export function lengthOf(ms) {
   return `${Math.floor(ms / DAY_MS)} d`;
 }
 
+/** @param {number} ms */
+const isDated = (ms) => Math.abs(ms) > RELATIVE_DAYS * DAY_MS;
+
 /** @param {string} ts */
 function tell(ts) {
   const ms = Date.now() + aheadMs - Date.parse(ts);
   // A row of an older file may hold what is no time.
   if (Number.isNaN(ms)) return ts;
   if (Math.abs(ms) < NOW_MS) return 'now';
-  if (Math.abs(ms) > RELATIVE_DAYS * DAY_MS) return ts.slice(0, 'yyyy-mm-dd'.length);
+  if (isDated(ms)) return ts.slice(0, DATE_CHARACTERS);
   return ms > 0 ? `${lengthOf(ms)} ago` : `in ${lengthOf(-ms)}`;
 }
 
@@ -53,10 +57,22 @@ export const exactly = (ts) => ts.replace('T', ' ').replace(/Z$/, ' UTC');
  * @param {string} ts RFC 3339 in UTC.
  */
 export function makeRelativeTime(ts) {
-  const time = make('time', 'relative', tell(ts));
+  const time = make('time', 'relative');
   time.setAttribute('datetime', ts);
   time.title = exactly(ts);
+  renew(time);
   return time;
+}
+
+/**
+ * Tells a time as it is now; of a date, the style sheet adds the time of day where there is room.
+ * @param {HTMLElement} time
+ */
+function renew(time) {
+  const ts = time.getAttribute('datetime') ?? '';
+  setText(time, tell(ts));
+  if (isDated(Date.now() + aheadMs - Date.parse(ts))) time.dataset['clock'] = ts.slice(DATE_CHARACTERS + 1, 'yyyy-mm-ddThh:mm'.length);
+  else delete time.dataset['clock'];
 }
 
 /**
@@ -90,7 +106,6 @@ export const makeTimes = (ts) => (exactly(ts).startsWith(tell(ts)) ? [makeExactT
 setInterval(() => {
   if (document.hidden) return;
   for (const time of document.querySelectorAll('time.relative')) {
-    const told = tell(time.getAttribute('datetime') ?? '');
-    if (time.textContent !== told) time.textContent = told;
+    if (time instanceof HTMLElement) renew(time);
   }
 }, RENEW_EVERY_MS);

@@ -26,6 +26,8 @@ describe('the list', () => {
     assert.equal(await page.evaluate("document.querySelector('#list li:first-child .badge')"), null);
     await says(page, 'total', '61');
     await shows(page, '61 in all');
+    assert.equal(await page.evaluate(`[...document.querySelectorAll('#list .when')].every(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)`), true,
+      'a date with its time and what says that it is late fit');
     await picture(page, 'list');
     assert.deepEqual(page.problems, []);
   });
@@ -63,6 +65,11 @@ describe('the list', () => {
     assert.deepEqual(times.slice(2).map(({ told }) => told), ['3 min ago', '2 h ago', '2 d ago', '2026-01-02']);
     assert.equal(times[0]?.told, 'in 2 h');
     assert.equal(times[5]?.title, '2026-01-02 03:04:05.678 UTC');
+    const clocks = "[...document.querySelectorAll('#list time')].map((time) => getComputedStyle(time, '::after').content).join()";
+    assert.equal(await page.evaluate(clocks), 'none,none,none,none,none," 03:04"');
+    assert.match(String(await page.evaluate('document.body.innerText')), /by the time that senders gave/);
+    await page.setViewport(NARROW);
+    assert.equal(await page.evaluate(clocks), 'none,none,none,none,none,none');
   });
 
   test('finds by text while one types, by sender and by time', async (t) => {
