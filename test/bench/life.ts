@@ -12,7 +12,7 @@ import { runLoad, startService } from './processes.ts';
 import { maximumRate, openLoop, repeat, WARM_UP_SECONDS } from './rounds.ts';
 import { inScope } from './scope.ts';
 import {
-  acceptedIn, atLeast, below, type Bench, exactly, type Figure, figure, latencyAt, notAccepted, show, type Stage,
+  acceptedIn, atLeast, below, type Bench, exactly, type Figure, figure, joined, latencyAt, notAccepted, show, type Stage,
 } from './stage.ts';
 
 const MOST_ROUNDS = 3;
@@ -66,16 +66,6 @@ async function measure(bench: Bench, rate: number, { settings, begin }: Beside):
     await service.end('SIGTERM');
     return { ingest, processorMicros, seconds, largestLogMegabytes: log.largestMegabytes(), logSeconds };
   });
-}
-
-/** Rounds of one load as if they were one. */
-function joined(results: readonly Result[]): Result {
-  const sum = (of: (result: Result) => number) => results.reduce((total, result) => total + of(result), 0);
-  return {
-    event: 'result', offered: sum(({ offered }) => offered), seconds: sum(({ seconds }) => seconds),
-    lateP99: Math.max(...results.map(({ lateP99 }) => lateP99)),
-    statuses: { 200: sum(acceptedIn) }, latencies: results.flatMap(({ latencies }) => latencies).toSorted((a, b) => a - b),
-  };
 }
 
 /** The log of the messages grows while a snapshot is held, and is emptied afterwards. */

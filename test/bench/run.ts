@@ -12,6 +12,7 @@ import { describeMachine } from './machine.ts';
 import { paging } from './paging.ts';
 import { postgresVersion } from './postgres/clusters.ts';
 import * as postgresIngest from './postgres/ingest.ts';
+import { expiring as postgresExpiring } from './postgres/life.ts';
 import { reads as postgresReads } from './postgres/reads.ts';
 import { reads } from './reads.ts';
 import { endAllScopes } from './scope.ts';
@@ -21,7 +22,9 @@ import { year } from './year.ts';
 
 const STAGES = {
   sqlite: [ingest, openLoopAtAFifth, randomIds, start, indexMaking, reads, paging, backups, expiring, year],
-  postgres: [postgresIngest.ingest, postgresIngest.twoReceivers, postgresIngest.openLoopAtAFifth, postgresIngest.peer, postgresReads],
+  postgres: [
+    postgresIngest.ingest, postgresIngest.twoReceivers, postgresIngest.openLoopAtAFifth, postgresIngest.peer, postgresReads, postgresExpiring,
+  ],
 } as const satisfies Record<string, readonly Stage[]>;
 type StorageName = keyof typeof STAGES;
 /** The results of one storage don't replace those of the other. */

@@ -125,3 +125,13 @@ export function latencyAt(result: Result, share: number): number {
 export function percentile(sorted: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? NaN;
 }
+
+/** Rounds of one load as if they were one. */
+export function joined(results: readonly Result[]): Result {
+  const sum = (of: (result: Result) => number) => results.reduce((total, result) => total + of(result), 0);
+  return {
+    event: 'result', offered: sum(({ offered }) => offered), seconds: sum(({ seconds }) => seconds),
+    lateP99: Math.max(...results.map(({ lateP99 }) => lateP99)),
+    statuses: { 200: sum(acceptedIn) }, latencies: results.flatMap(({ latencies }) => latencies).toSorted((a, b) => a - b),
+  };
+}

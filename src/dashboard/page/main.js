@@ -10,7 +10,7 @@ import { refreshOverview } from './overview.js';
 import { countOf, markSeen, refreshRefusals } from './refusals.js';
 import { focusRow, watchRows } from './rows.js';
 import { showCommand } from './sending.js';
-import { refreshReadiness, refreshService } from './service.js';
+import { askForMetrics, refreshReadiness, refreshService } from './service.js';
 import { follow } from './stream.js';
 import { askForToken, useToken, watchToken } from './token.js';
 
@@ -48,8 +48,8 @@ let isGone = false;
 /** How many requests were refused, seen or not, as it is written. */
 let refusedInAll = '';
 let isLive = false;
-/** How requests may be signed. */
-const schemes = showCommand().catch(() => ['x-signature']);
+/** How requests may be signed; undefined until that is known. @type {string[] | undefined} */
+let schemes;
 /** What failed when it was last asked for, and why: said until it is answered. @type {Map<PartName, string>} */
 const problems = new Map();
 
@@ -135,7 +135,8 @@ function followStream() {
 }
 
 const refreshRefused = () => keep('refusals', async () => {
-  const { all, unseen } = await refreshRefusals(await schemes);
+  schemes ??= await showCommand();
+  const { all, unseen } = await refreshRefusals(schemes);
   refusedInAll = countOf(all);
   setText(refusedCount, countOf(unseen));
   showEmpty();
@@ -212,6 +213,7 @@ function endSession() {
 
 async function start() {
   useToken();
+  askForMetrics();
   content.hidden = false;
   views.hidden = false;
   shown = undefined;
@@ -239,7 +241,11 @@ watchDetail((message_id) => {
 });
 watchLinks();
 watchRows();
-watchToken(() => void start(), endSession);
+watchToken(() => void start(), () => {
+  // Nothing of what was shown stays in the page, nor what was looked for in its address.
+  history.replaceState(null, '', location.pathname + location.search);
+  location.reload();
+});
 for (const [id, where] of /** @type {const} */ ([['newer', 'newer'], ['older', 'older'], ['show-new', 'newest']])) {
   element(id, HTMLButtonElement).addEventListener('click', async () => {
     list.turn(where);

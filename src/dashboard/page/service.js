@@ -36,8 +36,9 @@ function show(how, text) {
   readiness.className = how;
 }
 
-/** Metrics may be turned off or have a token of their own: then they are asked for once. */
+/** Metrics may be turned off or have a token of their own: then they are asked for once with each token. */
 let areMetricsOpen = true;
+export const askForMetrics = () => { areMetricsOpen = true; };
 
 /** Shows what the service runs on. Rejects with Refused. */
 export async function refreshService() {

@@ -11,7 +11,7 @@ import { readEvents } from '../../support/event-stream.ts';
 import { SECRET } from '../../support/messages.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 import type { Page } from '../browser.ts';
-import { fill, ids, MIDDLE, NARROW, open, picture, says, setValue, shows, textOf, WIDE } from '../support.ts';
+import { click, fill, ids, MIDDLE, NARROW, open, picture, says, setValue, shows, textOf, WIDE } from '../support.ts';
 
 const bodyText = async (page: Page) => String(await page.evaluate('document.body.innerText'));
 const runCommand = async (page: Page, secret: string) =>
@@ -176,6 +176,27 @@ describe('the line at the foot', () => {
 });
 
 describe('a page that needs a token', () => {
+  test('sends none that can be none, and keeps nothing in sight of it once it is forgotten', async (t) => {
+    const app = await startTestApp(t, { READ_TOKEN: 'the-token-of-readers' });
+    await app.send({ message_id: 'secret', text: 'for readers only' });
+    const page = await open(t, app);
+    const enter = async (token: string) => {
+      await page.until("document.activeElement?.id === 'token'");
+      await setValue(page, 'token', token);
+      await page.press('Enter');
+    };
+    await enter('\u201Cthe-token-of-readers\u201D');
+    await shows(page, 'That token is not accepted.');
+    assert.equal(await page.evaluate("sessionStorage.getItem('read-token')"), null);
+    await enter('the-token-of-readers');
+    await shows(page, 'for readers only');
+    await click(page, '#list a.sender');
+    await page.until("location.hash.includes('from=')");
+    await click(page, '#forget-token');
+    await page.until("document.activeElement?.id === 'token' && location.hash === ''");
+    assert.doesNotMatch(String(await page.evaluate('document.documentElement.outerHTML')), /for readers only/);
+  });
+
   test('asks for it, keeps it for the tab, and asks again when it is revoked', async (t) => {
     const file = join(temporaryFolder(t), 'token');
     const use = (token: string) => writeFileSync(file, token);
