@@ -23,9 +23,9 @@ export type Validation =
   | { readonly valid: false; readonly faults: readonly Fault[] };
 
 /** Longest `message_id` in Unicode code points. */
-export const MESSAGE_ID_CHARACTERS = 512;
+const MESSAGE_ID_CHARACTERS = 512;
 /** Longest `text` in Unicode code points. */
-export const TEXT_CHARACTERS = 4096;
+const TEXT_CHARACTERS = 4096;
 
 /** ITU-T E.164: a country code that never begins with 0, at most 15 digits in all. */
 const E164 = /^\+[1-9][0-9]{1,14}$/;

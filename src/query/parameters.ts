@@ -3,10 +3,10 @@ import type { Erasure, MessageFilter, MessageQuery } from '../storage/storage.ts
 import { type Field, FIELDS } from './fields.ts';
 import { readCursor, readStreamPosition, type StreamPosition } from './positions.ts';
 
-export const DEFAULT_LIMIT = 50;
-export const MAX_LIMIT = 100;
+const DEFAULT_LIMIT = 50;
+const MAX_LIMIT = 100;
 /** Longest `q` in Unicode code points. */
-export const Q_CHARACTERS = 256;
+const Q_CHARACTERS = 256;
 const KEPT_WHILE_PAGING = ['limit', 'order', 'message_id', 'from', 'since', 'q', 'fields'];
 
 /** What a query string asks for; `malformed` where it is not valid percent-encoded UTF-8, else with every fault at once. */

@@ -22,6 +22,8 @@ export interface Viewport {
 
 export interface Page {
   goTo(url: string): Promise<void>;
+  /** Does what makes the page load anew, and waits until it has. */
+  renewedBy(act: () => Promise<unknown>): Promise<void>;
   reload(): Promise<void>;
   /** The value of a JavaScript expression in the page. */
   evaluate(expression: string): Promise<unknown>;
@@ -133,6 +135,13 @@ async function openPage(connection: Awaited<ReturnType<typeof connect>>, session
     if (exceptionDetails !== undefined) throw new Error(`${expression}: ${exceptionDetails.exception?.description}`);
     return result.value;
   };
+  const renewedBy: Page['renewedBy'] = async (act) => {
+    await evaluate('window.isOld = true');
+    // Its answer may be lost with the document.
+    await act().catch(() => {});
+    // Between the two documents there is none to ask.
+    await waitFor('the page anew', () => evaluate("document.readyState === 'complete' && window.isOld === undefined").then((is) => is === true, () => false));
+  };
   return {
     profile,
     problems,
@@ -141,12 +150,8 @@ async function openPage(connection: Awaited<ReturnType<typeof connect>>, session
       await send('Page.navigate', { url });
       await waitFor('the page', async () => await evaluate('document.readyState') === 'complete');
     },
-    async reload() {
-      await evaluate('window.isOld = true');
-      await send('Page.reload');
-      // Between the two documents there is none to ask.
-      await waitFor('the page anew', () => evaluate("document.readyState === 'complete' && window.isOld === undefined").then((is) => is === true, () => false));
-    },
+    renewedBy,
+    reload: () => renewedBy(() => send('Page.reload')),
     async until(expression) {
       try {
         await waitFor(expression, async () => await evaluate(`Boolean(${expression})`) === true);

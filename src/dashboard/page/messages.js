@@ -39,12 +39,13 @@ export function createList(filter) {
 
   /** @param {AbortSignal} signal */
   async function load(signal) {
-    const load = loads += 1;
+    loads += 1;
+    const number = loads;
     meanwhile = [];
     const response = await request(`messages?${pages.query()}`, { signal });
     const page = await response.json();
     // Another page, or this one anew, was asked for meanwhile.
-    if (load !== loads) return;
+    if (number !== loads) return;
     isLoaded = true;
     shownPage = pages.number();
     pages.setNext(/^<\?(.*)>; rel="next"$/.exec(response.headers.get('Link') ?? '')?.[1] ?? null);
@@ -73,9 +74,9 @@ export function createList(filter) {
       showState(0, 1, 0, false);
       count.textContent = '';
     },
-    /** Holds back what arrives, or no longer. @param {boolean} isWanted */
-    pause(isWanted) {
-      isPaused = isWanted;
+    /** Holds back what arrives, or no longer. @param {boolean} isOn */
+    pause(isOn) {
+      isPaused = isOn;
     },
     isEmpty: () => isLoaded && total === 0,
     turn: pages.turn,

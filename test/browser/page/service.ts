@@ -192,7 +192,7 @@ describe('a page that needs a token', () => {
     await shows(page, 'for readers only');
     await click(page, '#list a.sender');
     await page.until("location.hash.includes('from=')");
-    await click(page, '#forget-token');
+    await page.renewedBy(() => click(page, '#forget-token'));
     await page.until("document.activeElement?.id === 'token' && location.hash === ''");
     assert.doesNotMatch(String(await page.evaluate('document.documentElement.outerHTML')), /for readers only/);
   });

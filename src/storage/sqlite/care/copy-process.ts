@@ -13,6 +13,7 @@ import { SELECT_NEWEST } from '../file/generations.ts';
 import { isVisible, readHiddenNow } from '../file/hidden.ts';
 import { createRemembered } from '../file/remembered.ts';
 import { createRemoval } from '../file/removal.ts';
+import { inTransaction } from '../file/transaction.ts';
 import { BEFORE_ALL_IDS, LAST_ID } from '../row-ids.ts';
 import type { CopyLine } from './copy.ts';
 import { removeErasedSince } from './erased-since.ts';
@@ -54,9 +55,9 @@ function removeErased(target: string, replaced: string | undefined): number | nu
     const areErased = readHiddenNow(database).areErased && database.prepare('SELECT 1 FROM hidden').get() !== undefined;
     if (areErased) {
       const removal = createRemoval(database, createRemembered(database));
-      database.exec('BEGIN');
-      while (!removal.remove({ erasedThrough: LAST_ID, expiredThrough: BEFORE_ALL_IDS, rememberUntil: 0 }).isDone);
-      database.exec('COMMIT');
+      inTransaction(database, () => {
+        while (!removal.remove({ erasedThrough: LAST_ID, expiredThrough: BEFORE_ALL_IDS, rememberUntil: 0 }).isDone);
+      });
     }
     const erasedSince = replaced === undefined ? null : removeErasedSince(database, replaced);
     if (areErased || (erasedSince ?? 0) > 0) database.exec('VACUUM');
