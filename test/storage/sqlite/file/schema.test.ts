@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, linkSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
@@ -182,6 +182,15 @@ describe('a file that cannot be used is refused with what to mend, and left as i
     makeDatabase(path, REFERENCE_SCHEMA);
     linkSync(path, `${path}.other`);
     await assert.rejects(openTestStorage(t, path), /hard link/);
+  });
+
+  test('one that was cut off in the middle of a page, which SQLite takes for zeros', async (t) => {
+    const path = join(temporaryFolder(t), 'app.db');
+    await (await openTestStorage(t, path)).close();
+    truncateSync(path, statSync(path).size - 1);
+    const bytes = readFileSync(path);
+    await assert.rejects(openTestStorage(t, path), /ends in the middle of a page, as it was cut off; restore a backup/);
+    assert.deepEqual(readFileSync(path), bytes);
   });
 
   test('one that is served already, by whatever path', async (t) => {
