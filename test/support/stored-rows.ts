@@ -17,8 +17,8 @@ export interface StoredRows {
 
 const VISIBLE = isVisible('messages.id', IN_ANY_WAY);
 
-/** Runs a query on a file that others write to. */
-function all(path: string, sql: string, ...parameters: readonly SQLInputValue[]) {
+/** What a query on a file gives that others may write to. */
+export function select(path: string, sql: string, ...parameters: readonly SQLInputValue[]) {
   const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
   try {
     return database.prepare(sql).all(...parameters);
@@ -27,22 +27,25 @@ function all(path: string, sql: string, ...parameters: readonly SQLInputValue[])
   }
 }
 
+/** Of messages, hidden ones too. */
+export const countRows = (path: string): unknown => select(path, 'SELECT count(*) AS rows FROM messages')[0]?.['rows'];
+
 /** Of the messages that a condition in SQL is true of. */
 export const idsIn = (path: string, condition: string): ReadonlySet<string> =>
-  new Set(all(path, `SELECT message_id FROM messages WHERE ${condition}`).map(({ message_id }) => String(message_id)));
+  new Set(select(path, `SELECT message_id FROM messages WHERE ${condition}`).map(({ message_id }) => String(message_id)));
 
 export const visibleIdsIn = (path: string): ReadonlySet<string> => idsIn(path, VISIBLE);
 
 export function rowsOfFile(path: string): StoredRows {
   const count = (condition: string, ...parameters: readonly SQLInputValue[]) =>
-    Number(all(path, `SELECT count(*) AS rows FROM messages WHERE ${condition} AND ${VISIBLE}`, ...parameters)[0]?.['rows']);
+    Number(select(path, `SELECT count(*) AS rows FROM messages WHERE ${condition} AND ${VISIBLE}`, ...parameters)[0]?.['rows']);
   return {
     databaseUrl: path,
     ids: async () => visibleIdsIn(path),
     countFrom: async (sender) => count('from_number = ?', sender),
     countReceivedBefore: async (time) => count('received_at < ?', time),
     async countProblems() {
-      const [row] = all(path, `SELECT messages = ${countVisible()} AS is_right FROM inbox`);
+      const [row] = select(path, `SELECT messages = ${countVisible()} AS is_right FROM inbox`);
       return (await verify(path, { tell() {}, say() {} })).problems + (row?.['is_right'] === 1 ? 0 : 1);
     },
   };

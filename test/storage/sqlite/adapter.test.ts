@@ -6,6 +6,7 @@ import { describe, test } from 'node:test';
 import type { Storage } from '../../../src/storage/storage.ts';
 import { message } from '../../support/messages.ts';
 import { openTestStorage } from '../../support/storage.ts';
+import { countRows } from '../../support/stored-rows.ts';
 import { type Scope, temporaryFolder } from '../../support/temporary.ts';
 import { waitFor } from '../../support/wait.ts';
 import { testStorageContract } from '../contract.ts';
@@ -26,15 +27,6 @@ testStorageContract('the SQLite adapter', async (t, options) => {
     },
   };
 });
-
-function countRows(path: string): unknown {
-  const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
-  try {
-    return database.prepare('SELECT count(*) AS rows FROM messages').get()?.['rows'];
-  } finally {
-    database.close();
-  }
-}
 
 /** Its start does not wait for long until the index can be used. */
 async function openComplete(scope: Scope, path: string, options: LifeOptions = {}): Promise<Storage> {

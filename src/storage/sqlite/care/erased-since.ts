@@ -7,6 +7,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { AS_BY_DEFAULT, BUSY_TIMEOUT_MS, readOnlyUri } from '../connection-options.ts';
 import { isDamage, resultCode } from '../failures.ts';
 import { createRemembered } from '../file/remembered.ts';
+import { inTransaction } from '../file/transaction.ts';
 import { SCHEMA_VERSION, unlikeDefined, versionOfTables } from '../file/upgrade/own-objects.ts';
 import { acceptAnyRowId } from '../row-ids.ts';
 
@@ -49,8 +50,7 @@ function isReadable(path: string): boolean {
 }
 
 function takeOver(copy: DatabaseSync): number {
-  copy.exec('BEGIN');
-  try {
+  return inTransaction(copy, () => {
     copy.exec(`
       INSERT INTO main.remembered SELECT hash, NULL FROM replaced.remembered WHERE until IS NULL
       ON CONFLICT(hash) DO UPDATE SET until = NULL;
@@ -60,13 +60,8 @@ function takeOver(copy: DatabaseSync): number {
     // Erased, while their rows were still there.
     const hidden = copy.prepare('SELECT message_id FROM replaced.hidden JOIN replaced.messages USING (id)');
     for (const { message_id } of hidden.iterate()) remembered.add(String(message_id), null);
-    const messages = removeKnown(copy, (messageId) => remembered.has(messageId, AFTER_ALL_TIMES));
-    copy.exec('COMMIT');
-    return messages;
-  } catch (error) {
-    copy.exec('ROLLBACK');
-    throw error;
-  }
+    return removeKnown(copy, (messageId) => remembered.has(messageId, AFTER_ALL_TIMES));
+  });
 }
 
 function removeKnown(copy: DatabaseSync, isErased: (messageId: string) => boolean): number {

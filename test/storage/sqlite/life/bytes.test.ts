@@ -9,6 +9,7 @@ import { candidatesOf } from '../../../../src/storage/sqlite/indexing/text-index
 import type { Storage } from '../../../../src/storage/storage.ts';
 import { message } from '../../../support/messages.ts';
 import { openTestStorage } from '../../../support/storage.ts';
+import { countRows } from '../../../support/stored-rows.ts';
 import { temporaryFolder } from '../../../support/temporary.ts';
 import { waitFor } from '../../../support/wait.ts';
 
@@ -36,15 +37,6 @@ function traces(path: string, suffixes: readonly string[], words: readonly strin
     const bytes = readFileSync(path + suffix);
     return words.filter((word) => bytes.includes(word)).map((word) => `${word} in app.db${suffix}`);
   });
-}
-
-function rowsOf(path: string): unknown {
-  const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
-  try {
-    return database.prepare('SELECT count(*) AS rows FROM messages').get()?.['rows'];
-  } finally {
-    database.close();
-  }
 }
 
 /** Stores messages until the test ends, so that the log is never at rest, and would begin again without being emptied. */
@@ -99,7 +91,7 @@ test('numbers, ids and texts of erased and of expired messages are in none of th
   });
   const stored = kept.length + await busy.stop();
   const { total } = await storage.list({ limit: 1, offset: 0 });
-  assert.deepEqual([rowsOf(path), total], [stored, stored]);
+  assert.deepEqual([countRows(path), total], [stored, stored]);
   assert.equal(traces(path, [''], ['kept-id-0', 'kept-text-0', '+611']).length, 3);
 });
 
@@ -115,7 +107,7 @@ test('no trigram of an erased text leads to its place in the index any more, whi
   await waitFor('the text index', () => index.prepare('SELECT 1 FROM parts').get() !== undefined);
   assert.ok(indexed('erased-text-') > 0);
   for (const from of new Set(erased.map((one) => one.from))) await storage.erase({ from }, 'request');
-  await waitFor('their end', () => rowsOf(path) === kept.length);
+  await waitFor('their end', () => countRows(path) === kept.length);
   assert.equal(indexed('erased-text-'), 0);
   assert.ok(indexed('kept-text-') > 0);
 });
@@ -149,5 +141,5 @@ test('rows go, too, while the index can take nothing in', async (t) => {
   await storeAll(storage, messagesOf('kept', 6, 11).slice(10));
   await waitFor('the failure', () => told.includes('index'));
   assert.equal(await storage.erase({ message_id: 'kept-id-3' }, 'request'), 1);
-  await waitFor('its end', () => rowsOf(path) === 10);
+  await waitFor('its end', () => countRows(path) === 10);
 });

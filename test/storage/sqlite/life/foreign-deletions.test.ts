@@ -11,6 +11,7 @@ import { inTransaction } from '../../../../src/storage/sqlite/file/transaction.t
 import { verify } from '../../../../src/storage/sqlite/care/verify.ts';
 import { message } from '../../../support/messages.ts';
 import { openTestStorage } from '../../../support/storage.ts';
+import { countRows } from '../../../support/stored-rows.ts';
 import { temporaryFolder } from '../../../support/temporary.ts';
 import { waitFor } from '../../../support/wait.ts';
 
@@ -67,7 +68,7 @@ describe('the next start is right where another program has deleted', { concurre
         for (const from of ['+4911', '+4922']) assert.equal((await storage.list({ ...ALL, from })).total, 0);
       };
       await requireKept();
-      await waitFor('the removal', () => rowsOf(path) === kept);
+      await waitFor('the removal', () => countRows(path) === kept);
       await waitFor('the index', () => storage.indexLag() === 0);
       await requireKept();
       const gone = ['e0', 'x0'].filter((id) => !ids.includes(id));
@@ -81,12 +82,3 @@ describe('the next start is right where another program has deleted', { concurre
     });
   }
 });
-
-function rowsOf(path: string): unknown {
-  const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
-  try {
-    return database.prepare('SELECT count(*) AS rows FROM messages').get()?.['rows'];
-  } finally {
-    database.close();
-  }
-}

@@ -1,25 +1,18 @@
 /** For how long the id of a message that is gone is known, and that nothing else is kept of it. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { test, type TestContext } from 'node:test';
 import type { Storage } from '../../../../src/storage/storage.ts';
 import { message } from '../../../support/messages.ts';
 import { openTestStorage } from '../../../support/storage.ts';
+import { select } from '../../../support/stored-rows.ts';
 import { temporaryFolder } from '../../../support/temporary.ts';
 import { waitFor } from '../../../support/wait.ts';
 
 const DAY = 86_400_000;
 const RETENTION = { keepMs: DAY, rememberMs: 3 * DAY };
 
-function read(path: string, sql: string): unknown {
-  const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
-  try {
-    return database.prepare(sql).get()?.['value'];
-  } finally {
-    database.close();
-  }
-}
+const read = (path: string, sql: string) => select(path, sql)[0]?.['value'];
 
 function createInbox(t: TestContext) {
   const path = join(temporaryFolder(t), 'app.db');
